@@ -1,0 +1,117 @@
+"""Saving and loading artefacts: frozen pydantic models as JSON, whole or not at all."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from autoseg.errors import ArtefactError, WorkspaceError
+
+FROZEN = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+"""The configuration of every artefact: immutable, no unknown keys, no silent conversion, no NaN."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that appears at `path` only once it is complete; on an error nothing changes there.
+
+    Written beside the target under a temporary name, flushed to disk, then renamed. Raises WorkspaceError when the
+    place cannot be written (no permission, disk full).
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The temporary name keeps the ending: some writers choose the format by it.
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix="".join(path.suffixes[-2:]))
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files only their owner can read
+        temporary.replace(path)
+    except OSError as error:
+        raise WorkspaceError(
+            f"{path}: cannot be written ({error.strerror}). Free space or choose another place."
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def save(artefact: BaseModel, path: Path) -> None:
+    """Write `artefact` as indented JSON to `path`, whole or not at all."""
+    with written_whole(path) as file:
+        file.write((artefact.model_dump_json(indent=1) + "\n").encode())
+
+
+def load(model: type[Model], path: Path, *, remake: str) -> Model:
+    """The artefact of type `model` stored at `path`.
+
+    `remake` is the command that writes the file anew; every message ends with it. Raises ArtefactError naming the file
+    and the key: `plan.json: training.epochs: expected a valid integer, found '5'`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ArtefactError(f"{path}: not found. Make it with: {remake}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtefactError(f"{path}: cannot be read ({error}). Make it anew with: {remake}") from error
+    try:
+        found = model.model_validate_json(text)
+    except ValidationError as error:
+        raise ArtefactError(f"{path}: {describe(error)}. Correct the key, or make the file anew with: {remake}") from error
+    missing = _missing_keys(json.loads(text), found.model_dump(mode="json"))
+    if missing:
+        raise ArtefactError(f"{path}: {missing[0]}: missing. Add the key, or make the file anew with: {remake}")
+    return found
+
+
+def describe(error: ValidationError) -> str:
+    """The first problem of a pydantic error as `path.to.key: expected ..., found ...`."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"]) or "(whole file)"
+    match first["type"]:
+        case "missing":
+            return f"{key}: missing"
+        case "extra_forbidden":
+            return f"{key}: unknown key"
+        case "json_invalid":
+            return f"not JSON ({first['msg'].removeprefix('Invalid JSON: ')})"
+        case "value_error":
+            return f"{key}: {first['msg'].removeprefix('Value error, ')}"
+    expected = first["msg"].removeprefix("Input should be ")
+    return f"{key}: expected {expected}, found {first['input']!r}"
+
+
+def _missing_keys(stored: Any, complete: Any, path: str = "") -> list[str]:
+    """Paths of keys that `complete` has and `stored` lacks (a default would have filled them in silently)."""
+    if isinstance(stored, dict) and isinstance(complete, dict):
+        return [
+            found
+            for key, value in complete.items()
+            for found in (_missing_keys(stored[key], value, f"{path}{key}.") if key in stored else [f"{path}{key}"])
+        ]
+    if isinstance(stored, list) and isinstance(complete, list):
+        pairs = enumerate(zip(stored, complete, strict=True))
+        return [found for i, (a, b) in pairs for found in _missing_keys(a, b, f"{path}{i}.")]
+    return []
+
+
+def digest(artefact: BaseModel) -> str:
+    """A short fingerprint of everything `artefact` says: 16 hexadecimal digits of the SHA-256 of its JSON."""
+    return hashlib.sha256(artefact.model_dump_json().encode()).hexdigest()[:16]

@@ -1,0 +1,199 @@
+"""Label values on disk, the consecutive classes inside, and regions made of several labels."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, model_validator
+
+from autoseg.artefacts import FROZEN
+from autoseg.errors import LabelError
+
+OUTSIDE = -1
+"""The class of voxels outside the scanned body in a preprocessed label map; training reads them as background."""
+
+
+class Label(BaseModel):
+    """A name and the integer that stands for it in the files."""
+
+    model_config = FROZEN
+    name: str
+    value: int
+
+
+class Region(BaseModel):
+    """A named set of label values, e.g. whole tumour = 1, 2, 4, and the value it writes in a prediction.
+
+    `writes` is None until the scheme derives it.
+    """
+
+    model_config = FROZEN
+    name: str
+    values: tuple[int, ...]
+    writes: int | None = None
+
+
+class LabelScheme(BaseModel):
+    """Which integers a label map may hold and what they mean.
+
+    Classes are consecutive and follow `labels`: class 0 is the background, class i is `labels[i]`; voxels marked
+    `ignore` get the class after the last one. With `target` "regions" a network has one sigmoid channel per region,
+    otherwise one softmax channel per class; regions are evaluated either way.
+    """
+
+    model_config = FROZEN
+    labels: tuple[Label, ...]
+    regions: tuple[Region, ...] = ()
+    ignore: int | None = None
+    target: Literal["labels", "regions"] = "labels"
+
+    @model_validator(mode="after")
+    def _check(self) -> "LabelScheme":
+        values = [label.value for label in self.labels]
+        if len(values) < 2:
+            raise ValueError(f"at least a background and one label are needed, found {len(values)}")
+        duplicates = {value for value in values if values.count(value) > 1}
+        if duplicates:
+            raise ValueError(f"label value {min(duplicates)} is declared twice")
+        if self.ignore in values:
+            raise ValueError(f"the ignore value {self.ignore} is also declared as a label")
+        for region in self.regions:
+            unknown = sorted(set(region.values) - set(values[1:]))
+            if unknown:
+                raise ValueError(f"region {region.name!r} names {unknown[0]}, which is no foreground label")
+        if self.target == "regions" and not self.regions:
+            raise ValueError("the target is regions, but no region is declared")
+        return self
+
+    @property
+    def foreground(self) -> tuple[Label, ...]:
+        """All labels but the background."""
+        return self.labels[1:]
+
+    @property
+    def ignore_class(self) -> int | None:
+        """The class of ignored voxels, one past the last label; None where nothing is ignored."""
+        return None if self.ignore is None else len(self.labels)
+
+    @property
+    def output_channels(self) -> int:
+        """Channels of the network's output: one per region, or one per class with the background."""
+        return len(self.regions) if self.target == "regions" else len(self.labels)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the foreground outputs: regions, or labels without the background."""
+        return tuple(item.name for item in (self.regions if self.target == "regions" else self.foreground))
+
+    @cached_property
+    def _class_of_value(self) -> dict[int, int]:
+        table = {label.value: index for index, label in enumerate(self.labels)}
+        if self.ignore is not None:
+            table[self.ignore] = len(self.labels)
+        return table
+
+    def classes_of(self, region: Region) -> tuple[int, ...]:
+        """The classes that make up `region`."""
+        return tuple(self._class_of_value[value] for value in region.values)
+
+    def undeclared(self, values: NDArray[np.integer]) -> dict[int, int]:
+        """Each value in the label map that the scheme does not declare, with its number of voxels."""
+        found, counts = np.unique(values, return_counts=True)
+        return {
+            int(value): int(count)
+            for value, count in zip(found, counts, strict=True)
+            if int(value) not in self._class_of_value
+        }
+
+    def encode(self, values: NDArray[np.integer]) -> NDArray[np.int16]:
+        """The classes of a label map holding on-disk `values` (any shape).
+
+        Raises LabelError naming undeclared values and their voxel counts.
+        """
+        unknown = self.undeclared(values)
+        if unknown:
+            listed = ", ".join(f"{value} ({count} voxels)" for value, count in unknown.items())
+            declared = ", ".join(str(value) for value in self._class_of_value)
+            raise LabelError(f"undeclared label value {listed}; declared are {declared}")
+        known = np.array(sorted(self._class_of_value))
+        classes = np.array([self._class_of_value[int(value)] for value in known], dtype=np.int16)
+        return classes[np.searchsorted(known, values)]
+
+    def decode(self, classes: NDArray[np.integer]) -> NDArray[np.integer]:
+        """On-disk values of a map of `classes` (any shape, background 0), in the smallest integer type that holds them."""
+        table = np.array([label.value for label in self.labels])
+        kind = np.min_scalar_type(table.min()) if table.min() < 0 else np.min_scalar_type(table.max())
+        if table.min() < 0:
+            kind = np.promote_types(kind, np.min_scalar_type(-int(table.max()) - 1))
+        values: NDArray[np.integer] = table.astype(kind)[classes]
+        return values
+
+    def region_masks(self, classes: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """One boolean map per region, stacked in front: (regions, *shape of classes)."""
+        table = np.zeros((len(self.regions), len(self.labels) + 1), dtype=bool)
+        for index, region in enumerate(self.regions):
+            table[index, list(self.classes_of(region))] = True
+        return table[:, np.maximum(classes, 0)]
+
+    def paint(self, masks: NDArray[np.bool_]) -> NDArray[np.int16]:
+        """The classes that region masks (regions, *shape) stand for: each region in order overwrites what is below."""
+        classes = np.zeros(masks.shape[1:], dtype=np.int16)
+        for index in paint_order(self.regions):
+            writes = self.regions[index].writes
+            assert writes is not None, "regions are completed by with_regions"
+            classes[masks[index]] = self._class_of_value[writes]
+        return classes
+
+
+def paint_order(regions: Sequence[Region]) -> list[int]:
+    """Indices of `regions`, outer ones first, so that nested regions are painted over what contains them."""
+    return sorted(range(len(regions)), key=lambda index: -len(set(regions[index].values)))
+
+
+def derive_written_values(regions: Sequence[Region]) -> tuple[Region, ...]:
+    """Each region with the value it writes: the one label left after taking away the regions nested inside it.
+
+    Regions that already say what they write keep it. Raises LabelError when painting the regions of some label does
+    not give that label back, naming the label.
+    """
+    completed = tuple(_with_written_value(region, regions) for region in regions)
+    for value in sorted({value for region in completed for value in region.values}):
+        painted = [completed[i].writes for i in paint_order(completed) if value in completed[i].values]
+        if painted[-1] != value:
+            raise LabelError(
+                f"label {value} cannot be recovered from the regions {', '.join(r.name for r in completed)}: its regions "
+                f"would be written back as {painted[-1]}. Add a region that separates the two, or train on labels."
+            )
+    return completed
+
+
+def train_on_regions(scheme: LabelScheme) -> LabelScheme:
+    """The `scheme` with regions as training target, each with the value it writes.
+
+    Raises LabelError when a label lies in no region: it would be lost in predictions.
+    """
+    covered = {value for region in scheme.regions for value in region.values}
+    lost = [label for label in scheme.foreground if label.value not in covered]
+    if lost:
+        raise LabelError(
+            f"label {lost[0].name!r} ({lost[0].value}) lies in no region and would never be predicted. "
+            "Add it to a region, or train on labels."
+        )
+    regions = derive_written_values(scheme.regions)
+    return LabelScheme(labels=scheme.labels, regions=regions, ignore=scheme.ignore, target="regions")
+
+
+def _with_written_value(region: Region, regions: Sequence[Region]) -> Region:
+    if region.writes is not None:
+        return region
+    own = set(region.values)
+    nested = [set(other.values) for other in regions if set(other.values) < own]
+    left = sorted(own.difference(*nested)) if nested else sorted(own)
+    if len(left) != 1:
+        raise LabelError(
+            f"region {region.name!r} must add exactly one label to the regions inside it, found {left or 'none'}. "
+            "Declare a region for each further label, or train on labels."
+        )
+    return region.model_copy(update={"writes": left[0]})

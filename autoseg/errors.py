@@ -1,0 +1,64 @@
+"""What can go wrong through the user's input, each with one message that says what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class AutosegError(Exception):
+    """The user's input is at fault: commands print the message alone and exit with code 2."""
+
+
+class DatasetError(AutosegError):
+    """A folder, list or dataset.json does not describe a data set that can be used."""
+
+
+class ImageError(AutosegError):
+    """An image or label file is missing, truncated, of an unknown format, or on another grid."""
+
+
+class LabelError(AutosegError):
+    """A label scheme contradicts itself, or a label map holds a value that it does not declare."""
+
+
+class ArtefactError(AutosegError):
+    """A file written by autoseg (plan, fingerprint, model, ...) is missing, damaged or edited wrongly."""
+
+
+class StaleError(ArtefactError):
+    """An artefact was made from something that has changed since."""
+
+
+class WorkspaceError(AutosegError):
+    """The workspace cannot be read or written, or does not hold what was asked for."""
+
+
+class PlanError(AutosegError):
+    """A plan cannot be made, or a value set by hand does not fit it."""
+
+
+class UnknownNameError(AutosegError):
+    """A name (configuration, fold, template, setting, ...) that is not in its table."""
+
+
+class TrainingError(AutosegError):
+    """Training cannot start or go on with what it was given."""
+
+
+class PredictionError(AutosegError):
+    """A model and the images it is to predict do not fit together."""
+
+
+class EvaluationError(AutosegError):
+    """Predictions and references do not fit together."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """The error for a `name` outside `known`, with the nearest known name first.
+
+    `kind` says what was looked up, as it should stand in the message: "configuration", "template".
+    """
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    listed = ", ".join(names) if names else "none"
+    return UnknownNameError(f"unknown {kind} {name!r}.{hint} Known: {listed}.")

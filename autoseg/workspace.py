@@ -1,0 +1,116 @@
+"""Where everything autoseg writes lies: one folder, known here and nowhere else."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoseg.artefacts import written_whole
+from autoseg.errors import WorkspaceError, unknown_name
+
+DEFAULT_WORKSPACE = "autoseg_workspace"
+
+
+@dataclass(frozen=True)
+class DatasetFolder:
+    """The part of a workspace that belongs to one data set."""
+
+    path: Path
+
+    @property
+    def dataset_file(self) -> Path:
+        """The data set as it was recognised."""
+        return self.path / "dataset.json"
+
+    @property
+    def fingerprint_file(self) -> Path:
+        """The fingerprint."""
+        return self.path / "fingerprint.json"
+
+    @property
+    def plan_file(self) -> Path:
+        """The plan."""
+        return self.path / "plan.json"
+
+    @property
+    def splits_file(self) -> Path:
+        """The cross-validation splits."""
+        return self.path / "splits.json"
+
+    @property
+    def case_cache(self) -> Path:
+        """Measurements of single cases, kept by the content of their files."""
+        return self.path / "cases"
+
+    def preprocessed(self, configuration: str) -> Path:
+        """The preprocessed cases of a configuration."""
+        return self.path / "preprocessed" / configuration
+
+    @property
+    def models(self) -> Path:
+        """One folder for each trained model."""
+        return self.path / "models"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The only place autoseg writes to."""
+
+    root: Path
+
+    def dataset(self, name: str) -> DatasetFolder:
+        """The folder of the data set called `name`, whether it exists or not."""
+        return DatasetFolder(self.root / name)
+
+    def planned(self) -> list[str]:
+        """Names of the data sets that have a plan."""
+        return sorted(file.parent.name for file in self.root.glob("*/plan.json"))
+
+    def remember(self, name: str) -> None:
+        """Make `name` the data set that commands without `-d` take."""
+        with written_whole(self._current_file) as file:
+            file.write(json.dumps({"dataset": name}).encode())
+
+    def chosen(self, name: str | None) -> DatasetFolder:
+        """The folder of the planned data set `name`, or of the one planned last when it is None.
+
+        A path to the raw folder of a planned data set is taken as its name. Raises UnknownNameError for a data set without
+        a plan and WorkspaceError when nothing has been planned here yet.
+        """
+        known = self.planned()
+        if name is None:
+            name = self._current()
+        wanted = name if name in known else Path(name).resolve().name
+        if wanted not in known:
+            raise unknown_name(f"planned data set (in {self.root})", name, known)
+        return self.dataset(wanted)
+
+    @property
+    def _current_file(self) -> Path:
+        return self.root / "current.json"
+
+    def _current(self) -> str:
+        try:
+            return str(json.loads(self._current_file.read_text())["dataset"])
+        except (OSError, ValueError, KeyError) as error:
+            raise WorkspaceError(
+                f"{self.root}: no data set has been planned here. Run: autoseg_plan DATASET, or name a workspace with -w."
+            ) from error
+
+
+def open_workspace(folder: Path | None = None) -> Workspace:
+    """The workspace at `folder`, else at AUTOSEG_WORKSPACE, else `./autoseg_workspace`; made if it is not there.
+
+    Raises WorkspaceError when it cannot be written.
+    """
+    root = Path(folder or os.environ.get("AUTOSEG_WORKSPACE") or DEFAULT_WORKSPACE).expanduser().absolute()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe = root / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise WorkspaceError(
+            f"workspace {root} cannot be written ({error.strerror}). Choose another with -w DIR or AUTOSEG_WORKSPACE."
+        ) from error
+    return Workspace(root)
