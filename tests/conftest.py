@@ -1,0 +1,16 @@
+"""What every test may use: the real scans beside the project, where they are."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(os.environ.get("AUTOSEG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with real scans; the test is skipped where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no real scans at {SHARED_DATA}; name their folder with AUTOSEG_TEST_DATA")
+    return SHARED_DATA
