@@ -1,0 +1,47 @@
+"""`autoseg STAGE ...`: every command under one name."""
+
+import sys
+from importlib import import_module
+
+from autoseg.errors import unknown_name
+
+COMMANDS = {
+    "plan": "look at a data set, check it and plan how to train on it",
+    "preprocess": "prepare the cases of a configuration (autoseg_train does it by itself)",
+    "train": "train a planned configuration",
+    "predict": "segment images with a trained model",
+    "evaluate": "compare predictions with references",
+    "demo": "run everything on a small made-up data set",
+}
+
+
+def main() -> None:
+    """Hand over to the command named first; print the list of commands without one."""
+    wanted = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if wanted in ("-h", "--help"):
+        sys.stdout.write(_overview())
+        return
+    if wanted == "--version":
+        from importlib.metadata import version
+
+        sys.stdout.write(f"autoseg {version('autoseg')}\n")
+        return
+    if wanted not in COMMANDS:
+        sys.stderr.write(f"error: {unknown_name('command', wanted, COMMANDS)}\n")
+        sys.exit(2)
+    sys.argv = [f"autoseg {wanted}", *sys.argv[2:]]
+    import_module(f"autoseg.cli.{wanted}").main()
+
+
+def _overview() -> str:
+    lines = [f"  {name:<12}{purpose}" for name, purpose in COMMANDS.items()]
+    return "\n".join(
+        [
+            "Usage: autoseg COMMAND ...    (each is also a program of its own: autoseg_plan, autoseg_train, ...)",
+            "",
+            *lines,
+            "",
+            "autoseg COMMAND --help explains a command.",
+            "",
+        ]
+    )

@@ -1,0 +1,81 @@
+"""The structure of the package: imports go one way, commands start quickly, files stay small."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "autoseg"
+
+# A part may import parts that stand before it in this list, and itself.
+ORDER = [
+    ["errors", "extend", "artefacts", "progress"],
+    ["workspace", "parallel"],
+    ["data"],
+    ["fingerprint"],
+    ["planning"],
+    ["preprocessing"],
+    ["networks", "losses", "augmentation"],
+    ["training"],
+    ["prediction"],
+    ["evaluation"],
+    ["testing", "demo"],
+    ["cli"],
+]
+RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}
+COMMANDS = ["app", "plan", "preprocess", "train", "predict", "evaluate", "demo"]
+
+
+def part_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_parts(file: Path) -> set[str]:
+    modules = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {module.split(".")[1] for module in modules if module.startswith("autoseg.")}
+
+
+MODULES = [file for file in sorted(PACKAGE.rglob("*.py")) if file != PACKAGE / "__init__.py"]
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_a_module_imports_only_earlier_stages(file):
+    later = {part for part in imported_parts(file) if RANK[part] > RANK[part_of(file)]}
+    assert not later, f"{file.relative_to(PACKAGE)} imports later stages: {sorted(later)}"
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_a_module_stays_readable(file):
+    text = file.read_text(encoding="utf-8")
+    assert text.count("\n") <= 320, "look for the second thing this module knows"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            documented = ast.get_docstring(node) is not None
+            first = node.body[1].lineno if documented and len(node.body) > 1 else node.body[0].lineno
+            assert node.end_lineno - first < 55, f"{node.name} is long: look for the second thing it does"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_comes_without_the_heavy_libraries(command):
+    code = (
+        "import sys, time; start = time.perf_counter()\n"
+        f"sys.argv = ['autoseg_{command}', '--help']\n"
+        f"from autoseg.cli.{command} import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'scipy', 'sklearn', 'SimpleITK', 'nibabel', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "sys.stderr.write(str(time.perf_counter() - start))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
+    # The promise is half a second on a quiet machine; tests may share theirs with other work.
+    assert float(done.stderr) < 1.0
