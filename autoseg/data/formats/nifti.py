@@ -1,0 +1,201 @@
+"""NIfTI files (.nii, .nii.gz), with headers kept byte for byte."""
+
+import gzip
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from math import prod
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoseg.artefacts import written_whole
+from autoseg.data.formats.header import Header, unreadable
+from autoseg.data.image import FLAT_SPACING_MM, Geometry, Image
+from autoseg.errors import ImageError
+
+NIFTI1_BYTES = 348
+NIFTI2_BYTES = 540
+_MILLIMETRES = 2  # the code of xyzt_units
+_SCANNER = 1  # the code of a transform to scanner coordinates
+_CHUNK = 1 << 24
+
+
+def read_header(path: Path) -> Header:
+    """The header of a NIfTI file; of a compressed one only the first block is decompressed."""
+    with _opened(path) as stream:
+        block = _header_block(stream, path)
+    return _header(block, path)
+
+
+def read_image(path: Path) -> Image:
+    """Voxels (channel, z, y, x) and geometry; the last axis of a 4-D file is the channel.
+
+    Voxels keep their stored type unless the header scales them: then float32 (float64 from 32 bits on). Raises ImageError
+    for a file that ends early or fails its checksum.
+    """
+    with _opened(path) as stream:
+        block = _header_block(stream, path)
+        header = _header(block, path)
+        raw = _read_voxels(stream, _parsed(block), already_read=len(block), path=path)
+    voxels = _scaled(raw, _parsed(block))
+    return Image(voxels.reshape(header.channels, *header.geometry.shape), header.geometry)
+
+
+def write_image(path: Path, voxels: NDArray[np.generic], geometry: Geometry) -> None:
+    """Write voxels (channel, z, y, x); the header is the one `geometry` carries, so the affine stays the same bit for bit.
+
+    Only number type, dimensions, scaling and display range are set anew; header extensions are left out.
+    """
+    native = np.ascontiguousarray(voxels, dtype=voxels.dtype.newbyteorder("="))
+    header = _fresh_header(geometry) if geometry.nifti_header is None else _parsed(geometry.nifti_header)
+    header.set_data_dtype(native.dtype)
+    header.set_data_shape(_file_shape(header, native.shape))
+    header.set_slope_inter(1, 0)
+    header["cal_min"] = header["cal_max"] = 0
+    size = len(header.binaryblock)
+    header["vox_offset"] = size + 4
+    header["magic"] = b"n+1" if size == NIFTI1_BYTES else b"n+2"
+    # A header of the other byte order keeps it, and so must its voxels.
+    stored = native.astype(native.dtype.newbyteorder(header.endianness), copy=False)
+    with written_whole(path) as file, _compressed(file, path) as stream:
+        stream.write(header.binaryblock + bytes(4))
+        stream.write(stored.tobytes())
+
+
+def _gzip() -> Any:
+    """The gzip module to use: isal's is several times faster, where it is installed."""
+    try:
+        from isal import igzip
+    except ImportError:
+        return gzip
+    return igzip
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """The decompressed bytes of a file; whatever goes wrong while reading them becomes an ImageError."""
+    try:
+        opened = _gzip().open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")
+        with opened as stream:
+            yield stream
+    except EOFError as error:
+        raise unreadable(path, "it is truncated (the compressed data end early)") from error
+    except (OSError, zlib.error, _isal_error()) as error:
+        raise unreadable(path, error) from error
+
+
+def _isal_error() -> type[Exception]:
+    try:
+        from isal.isal_zlib import IsalError
+    except ImportError:
+        return zlib.error
+    return cast(type[Exception], IsalError)
+
+
+@contextmanager
+def _compressed(file: IO[bytes], path: Path) -> Iterator[IO[bytes]]:
+    """A stream into `file`, through gzip when the path ends in .gz; no time stamp, so equal voxels give equal files."""
+    if not path.name.lower().endswith(".gz"):
+        yield file
+        return
+    module = _gzip()
+    # Level 2 of isal is about as small as level 3 of zlib.
+    make, level = (module.GzipFile, 3) if module is gzip else (module.IGzipFile, 2)
+    with make(filename="", fileobj=file, mode="wb", compresslevel=level, mtime=0) as stream:
+        yield stream
+
+
+def _header_block(stream: IO[bytes], path: Path) -> bytes:
+    block = stream.read(NIFTI1_BYTES)
+    sizes = {struct.unpack(order + "i", block[:4])[0] for order in "<>"} if len(block) == NIFTI1_BYTES else set()
+    if NIFTI2_BYTES in sizes:
+        block += stream.read(NIFTI2_BYTES - NIFTI1_BYTES)
+        if len(block) == NIFTI2_BYTES:
+            return block
+    elif NIFTI1_BYTES in sizes:
+        return block
+    raise unreadable(path, "it holds no NIfTI header" if block else "the file is empty")
+
+
+def _parsed(block: bytes) -> Any:
+    """The header as nibabel understands it, with its small repairs and without its messages."""
+    nibabel: Any = import_module("nibabel")
+    kind = nibabel.Nifti1Header if len(block) == NIFTI1_BYTES else nibabel.Nifti2Header
+    # Some programs leave the handedness (pixdim[0]) zero; nibabel takes that as 1, but only where it may repair the header.
+    with nibabel.imageglobals.LoggingOutputSuppressor():
+        return kind(block, check=True)
+
+
+def _header(block: bytes, path: Path) -> Header:
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        header = _parsed(block)
+        shape = tuple(int(size) for size in header.get_data_shape())
+        affine = np.array(header.get_best_affine(), dtype=np.float64)
+        kind = header.get_data_dtype()
+    except (HeaderDataError, ValueError, KeyError) as error:
+        raise unreadable(path, f"its header is invalid ({error})") from error
+    if kind.kind not in "iufb":
+        raise ImageError(f"{path}: voxels are {kind}, expected plain integers or real numbers. Convert the file.")
+    extra = shape[3:]
+    if sum(size > 1 for size in extra) > 1:
+        raise ImageError(f"{path}: the file has shape {shape}; expected three axes, and a fourth for channels.")
+    x, y, z = (*shape[:3], 1, 1, 1)[:3]
+    spacing = [abs(float(zoom)) for zoom in header["pixdim"][3:0:-1]]
+    if len(shape) < 3:
+        spacing[0] = FLAT_SPACING_MM
+        affine[:3, 2] *= FLAT_SPACING_MM / (np.linalg.norm(affine[:3, 2]) or 1)
+    geometry = Geometry((z, y, x), (spacing[0], spacing[1], spacing[2]), affine, nifti_header=block)
+    return Header(geometry, channels=prod(extra))
+
+
+def _read_voxels(stream: IO[bytes], header: Any, *, already_read: int, path: Path) -> NDArray[np.generic]:
+    """All voxels as one flat array in file order, which is (channel, z, y, x) with x fastest."""
+    offset = int(header.get_data_offset()) or already_read + 4
+    stream.read(max(0, offset - already_read))
+    voxels = np.empty(prod(header.get_data_shape()), dtype=header.get_data_dtype())
+    target = memoryview(cast(Any, voxels.view(np.uint8)))
+    done = 0
+    while done < len(target):
+        step = cast(Any, stream).readinto(target[done : done + _CHUNK])
+        if not step:
+            raise unreadable(path, f"it is truncated ({done} of {len(target)} bytes of voxels are there)")
+        done += step
+    # Reading past the voxels makes gzip compare its checksum.
+    stream.read(1)
+    return voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
+
+
+def _scaled(raw: NDArray[np.generic], header: Any) -> NDArray[np.generic]:
+    slope, intercept = header.get_slope_inter()
+    if slope is None or (slope == 1 and intercept == 0):
+        return raw
+    scaled: NDArray[np.float64] = raw.astype(np.float64) * float(slope) + float(intercept or 0)
+    return scaled if raw.dtype.itemsize > 2 else scaled.astype(np.float32)
+
+
+def _fresh_header(geometry: Geometry) -> Any:
+    """A NIfTI-1 header for a geometry that came from another format."""
+    nibabel: Any = import_module("nibabel")
+    header: Any = nibabel.Nifti1Header()
+    header.set_data_shape(geometry.shape[::-1])
+    header["pixdim"][1:4] = geometry.spacing_mm[::-1]
+    header["xyzt_units"] = _MILLIMETRES
+    header.set_sform(geometry.affine, code=_SCANNER)
+    # A quaternion cannot hold shear; the sform above, which readers prefer, does.
+    header.set_qform(geometry.affine, code=_SCANNER, strip_shears=True)
+    return header
+
+
+def _file_shape(header: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The dimensions to store for voxels (channel, z, y, x): a 2-D file stays 2-D, one channel needs no fourth axis."""
+    channels, z, y, x = shape
+    is_flat = header["dim"][0] == 2 and z == 1
+    space = (x, y) if is_flat and channels == 1 else (x, y, z)
+    return (*space, channels) if channels > 1 else space
