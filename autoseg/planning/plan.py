@@ -92,7 +92,9 @@ class TrainingSettings(BaseModel):
     """How a network is trained; every value can be set with `--set training.NAME=VALUE`.
 
     `loss`, `optimiser`, `schedule` and `augmentation` name entries of their tables. `foreground_share` of each batch is
-    centred on foreground. `precision` "auto" takes bf16 or fp16 where the device is fast at it.
+    centred on foreground. `precision` "auto" takes bf16 or fp16 where the device is fast at it. Over the first
+    `warmup_share` of the training the learning rate rises from 0. `weight_average` is the share that a moving average of
+    the weights keeps at each step; 0 trains without one.
     """
 
     model_config = FROZEN
@@ -103,8 +105,11 @@ class TrainingSettings(BaseModel):
     optimiser: str = "sgd"
     learning_rate: float = Field(default=0.01, gt=0)
     momentum: float = Field(default=0.99, ge=0, lt=1)
+    nesterov: bool = True
     weight_decay: float = Field(default=3e-5, ge=0)
     schedule: str = "poly"
+    warmup_share: float = Field(default=0.0, ge=0, lt=1)
+    weight_average: float = Field(default=0.0, ge=0, lt=1)
     gradient_clip: float = Field(default=12.0, gt=0)
     foreground_share: float = Field(default=0.33, ge=0, le=1)
     augmentation: str = "nnunet"
