@@ -2,9 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,15 +11,10 @@ from pydantic import BaseModel
 from autoseg.artefacts import FROZEN
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.formats.header import Header
+from autoseg.data.headers import NOTHING, CaseHeaders, read_headers
 from autoseg.data.image import Image, Mismatch, compare_grids
 from autoseg.data.labels import LabelScheme
-from autoseg.data.readers import read_header
-from autoseg.errors import ImageError
 from autoseg.progress import SILENT, Progress
-
-NOTHING = "nothing"
-"""What stands for the header of a file that is not there."""
-_READING_THREADS = 8  # headers are small: reading them is waiting for the disk
 
 
 class Problem(BaseModel):
@@ -46,25 +38,9 @@ class Problem(BaseModel):
         return f"case {self.case}: {self.file}: {self.field}: found {self.found}, expected {self.expected}. {self.advice}"
 
 
-@dataclass(frozen=True, eq=False)
-class CaseHeaders:
-    """The headers of a case's files in order; where one cannot be read, the reason as text."""
-
-    case: Case
-    images: tuple[Header | str, ...]
-    label: Header | str | None
-
-
 def has_errors(problems: Sequence[Problem]) -> bool:
     """Whether any of the problems would make training wrong."""
     return any(problem.severity == "error" for problem in problems)
-
-
-def read_headers(dataset: Dataset, *, progress: Progress = SILENT) -> list[CaseHeaders]:
-    """The headers of all training cases, in order, without reading voxels."""
-    with ThreadPoolExecutor(_READING_THREADS) as pool:
-        read = pool.map(lambda case: _read_case_headers(case, dataset.folder), dataset.cases)
-        return list(progress.track(read, description="reading headers", total=len(dataset.cases)))
 
 
 def check_headers(
@@ -113,21 +89,6 @@ def count_values(labels: NDArray[np.integer]) -> dict[int, int]:
         return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
     values, found = np.unique(labels, return_counts=True)
     return {int(value): int(count) for value, count in zip(values, found, strict=True)}
-
-
-def _read_case_headers(case: Case, root: Path) -> CaseHeaders:
-    label = case.label_path(root)
-    images = tuple(_read_or_reason(path) for path in case.image_paths(root))
-    return CaseHeaders(case, images, None if label is None else _read_or_reason(label))
-
-
-def _read_or_reason(path: Path) -> Header | str:
-    if not path.exists():
-        return NOTHING
-    try:
-        return read_header(path)
-    except ImageError as error:
-        return str(error)
 
 
 def _problem(

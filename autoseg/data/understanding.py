@@ -6,9 +6,9 @@ import numpy as np
 from pydantic import BaseModel
 
 from autoseg.artefacts import FROZEN
-from autoseg.data.check import CaseHeaders
 from autoseg.data.dataset import Dataset
 from autoseg.data.formats.header import Header
+from autoseg.data.headers import CaseHeaders
 from autoseg.data.image import Shape, Spacing
 
 
