@@ -1,0 +1,153 @@
+"""Which cases lie in what the user gave to predict."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from autoseg.data.dataset import Case
+from autoseg.data.layouts.nnunet import channel_files
+from autoseg.data.readers import PICTURE_ENDINGS, READERS, image_ending, image_stem, is_image
+from autoseg.errors import PredictionError
+
+SEQUENCES = (
+    ("flair", "t2f", "t2-flair", "t2_flair"),
+    ("t1", "t1w", "t1n"),
+    ("t1ce", "t1c", "t1gd", "t1post", "t1wce", "t1-gd"),
+    ("t2", "t2w"),
+)
+"""Names of the same MR sequence in different data sets."""
+
+DICOM = "DICM"
+_MOST_CHANNELS = 100  # larger numbers at the end of a name count something else than channels
+
+
+def find_cases(path: Path, *, channels: Sequence[str]) -> list[Case]:
+    """The cases at `path`, sorted by id; their image paths are absolute.
+
+    Understood are an image file; a folder of them, with all channels in one file or one file a channel, numbered as nnU-Net
+    does (`CASE_0000`) or ending in a name of the channel (`CASE_flair`); a folder with one such folder a patient; a DICOM
+    series or a folder of them; a data set with dataset.json (its test cases, or all if it has none). Channels are put
+    into the order of `channels`; whether they are complete shows when a case is read.
+
+    Raises PredictionError when nothing is there, or two cases have the same name.
+    """
+    if not path.exists():
+        raise PredictionError(f"input {path}: not found.")
+    root = path.absolute()
+    cases = [_case(image_stem(root), [root])] if root.is_file() and is_image(root) else _in_folder(root, channels)
+    if not cases:
+        raise PredictionError(
+            f"input {path}: no images found. Expected an image file, a folder of images (CASE.nii.gz, CASE_0000.nii.gz), "
+            f"of patients' folders or of DICOM series. Known endings: {', '.join(READERS)}."
+        )
+    return _sorted_and_distinct(cases)
+
+
+def prediction_ending(image: Path) -> str:
+    """The ending of the file that holds the prediction for `image`: the same where that format can hold labels."""
+    if image.is_dir():
+        return ".nii.gz"
+    ending = image_ending(image)
+    reader = READERS[ending]
+    if reader.write is not None and reader.keeps_values:
+        return ending
+    return ".png" if ending in PICTURE_ENDINGS else ".nii.gz"
+
+
+def _in_folder(folder: Path, channels: Sequence[str]) -> list[Case]:
+    if folder.is_file() or (folder / "dataset.json").is_file():
+        return _of_dataset(folder)
+    if is_series(folder):
+        return [_case(folder.name, [folder])]
+    images = [file for file in sorted(folder.iterdir()) if file.is_file() and is_image(file)]
+    if images:
+        return _grouped(images, channels)
+    return [case for inner in sorted(folder.iterdir()) if _is_open_folder(inner) for case in _of_patient(inner, channels)]
+
+
+def _of_patient(folder: Path, channels: Sequence[str]) -> list[Case]:
+    if is_series(folder):
+        return [_case(folder.name, [folder])]
+    images = [file for file in sorted(folder.iterdir()) if file.is_file() and is_image(file)]
+    return _grouped(images, channels) if images else []
+
+
+def _of_dataset(place: Path) -> list[Case]:
+    from autoseg.data.layouts import recognise
+
+    dataset = recognise(place)
+    cases = dataset.test_cases or dataset.cases
+    return [_case(case.id, [path.absolute() for path in case.image_paths(dataset.folder)]) for case in cases]
+
+
+def is_series(folder: Path) -> bool:
+    """Whether `folder` directly holds DICOM slices, judged by its first file."""
+    first = next((file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith(".")), None)
+    if first is None:
+        return False
+    with first.open("rb") as file:
+        return first.suffix.lower() == ".dcm" or file.read(132)[128:] == DICOM.encode()
+
+
+def _is_open_folder(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith(".")
+
+
+def _grouped(images: Sequence[Path], channels: Sequence[str]) -> list[Case]:
+    """The cases that image files of one folder make up."""
+    return _by_channel_name(images, channels) or _by_number(images, channels) or [_case(image_stem(f), [f]) for f in images]
+
+
+def _by_channel_name(images: Sequence[Path], channels: Sequence[str]) -> list[Case]:
+    """Cases of files that end in the name of a channel; none if there are no such files, or only one channel."""
+    if len(channels) < 2:
+        return []
+    endings = {alias: index for index, channel in enumerate(channels) for alias in _aliases(channel)}
+    found: dict[str, dict[int, Path]] = {}
+    for image in images:
+        stem = image_stem(image)
+        matching = [alias for alias in endings if stem.lower().endswith((f"_{alias}", f"-{alias}"))]
+        if matching:
+            alias = max(matching, key=len)
+            found.setdefault(stem[: -len(alias) - 1], {})[endings[alias]] = image
+    return [_case(name, [files[index] for index in sorted(files)]) for name, files in found.items()]
+
+
+def _aliases(channel: str) -> Iterable[str]:
+    same = [names for names in SEQUENCES if channel.lower() in names]
+    return {channel.lower(), *(same[0] if same else ())}
+
+
+def _by_number(images: Sequence[Path], channels: Sequence[str]) -> list[Case]:
+    """Cases of files numbered by channel from 0000; none if not all are.
+
+    Pictures are often numbered themselves, so their numbers must be those of the channels.
+    """
+    found = channel_files(images)
+    if sum(len(files) for files in found.values()) < len(images):
+        return []
+    most = len(channels) if image_ending(images[0]) in PICTURE_ENDINGS else _MOST_CHANNELS
+    if max(index for files in found.values() for index in files) >= most:
+        return []
+    return [_case(name, _without_gaps(files)) for name, files in found.items()]
+
+
+def _without_gaps(files: dict[int, Path]) -> list[Path]:
+    """One path a channel from 0 to the last; a missing file keeps its place, so that reading it says its name."""
+    some = next(iter(files.values()))
+    prefix, ending = image_stem(some)[:-4], some.name[len(image_stem(some)) :]
+    return [files.get(index, some.with_name(f"{prefix}{index:04d}{ending}")) for index in range(max(files) + 1)]
+
+
+def _case(name: str, paths: Sequence[Path]) -> Case:
+    return Case(id=name, images=tuple(str(path) for path in paths))
+
+
+def _sorted_and_distinct(cases: Sequence[Case]) -> list[Case]:
+    known: dict[str, Case] = {}
+    for case in cases:
+        if case.id in known:
+            raise PredictionError(
+                f"two cases are called {case.id}: {known[case.id].images[0]} and {case.images[0]}. Rename or remove one."
+            )
+        known[case.id] = case
+    return [known[name] for name in sorted(known)]

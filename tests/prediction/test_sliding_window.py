@@ -1,0 +1,197 @@
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
+from torch import Tensor, nn
+
+from autoseg.prediction.sliding_window import importance, margins, mirrorings, predict_logits, window_starts, windows
+from autoseg.training.device import Precision
+
+
+class Counting(nn.Module):
+    """Passes its input on and counts the samples it saw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = 0
+
+    def forward(self, image: Tensor) -> Tensor:
+        self.seen += len(image)
+        return image
+
+
+def small_network(seed: int, *, dimensions: int = 3, channels: int = 2, outputs: int = 3) -> nn.Module:
+    convolution = nn.Conv3d if dimensions == 3 else nn.Conv2d
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(convolution(channels, 4, 3, padding=1), nn.Tanh(), convolution(4, outputs, 1)).eval()
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape, dtype=np.float32))
+
+
+def naive(networks: list[nn.Module], image: Tensor, patch: tuple[int, ...], step: float, axes: tuple[int, ...]) -> Tensor:
+    """The same definition with a weight volume, one pass at a time and in double precision."""
+    starts = [
+        [round(i * (n - p) / max(1, count - 1)) for i in range(count)]
+        for n, p in zip(image.shape[1:], patch, strict=True)
+        for count in [int(np.ceil((n - p) / (p * step))) + 1]
+    ]
+    impulse = np.zeros(patch)
+    impulse[tuple(edge // 2 for edge in patch)] = 1
+    weight = torch.from_numpy(gaussian_filter(impulse, [edge / 8 for edge in patch], mode="constant"))
+    flips = [[a + 2 for a, on in zip(axes, chosen, strict=True) if on] for chosen in product([0, 1], repeat=len(axes))]
+    total, weights = 0, torch.zeros(image.shape[1:], dtype=torch.float64)
+    for start in product(*starts):
+        place = tuple(slice(s, s + p) for s, p in zip(start, patch, strict=True))
+        passes = [
+            network(image[(slice(None), *place)][None].flip(flip)).flip(flip)[0].double()
+            for network in networks
+            for flip in flips
+        ]
+        logits = sum(passes) / len(passes)
+        if isinstance(total, int):
+            total = torch.zeros(len(logits), *image.shape[1:], dtype=torch.float64)
+        total[(slice(None), *place)] += logits * weight
+        weights[place] += weight
+    return total / weights
+
+
+@pytest.mark.parametrize(
+    ("size", "patch", "step", "starts"),
+    [
+        (10, 10, 0.5, (0,)),
+        (4, 10, 0.5, (0,)),
+        (15, 10, 0.5, (0, 5)),
+        (16, 10, 0.5, (0, 3, 6)),
+        (138, 128, 0.5, (0, 10)),
+        (240, 128, 0.5, (0, 56, 112)),
+        (21, 10, 1.0, (0, 6, 11)),  # 5.5 is rounded to the even 6
+    ],
+)
+def test_windows_along_an_axis_start_where_worked_out_by_hand(
+    size: int, patch: int, step: float, starts: tuple[int]
+) -> None:
+    assert window_starts(size, patch, step=step) == starts
+
+
+@given(size=st.integers(1, 300), patch=st.integers(1, 128), step=st.floats(0.1, 1.0))
+def test_windows_cover_an_axis_without_leaving_it_and_overlap_as_asked(size: int, patch: int, step: float) -> None:
+    starts = window_starts(size, patch, step=step)
+    assert starts[0] == 0
+    assert starts[-1] + patch == max(size, patch)
+    assert all(0 < after - before <= patch * step + 1 for before, after in pairwise(starts))
+
+
+@pytest.mark.parametrize("patch", [1, 2, 5, 16, 21, 64])
+def test_importance_is_a_blurred_impulse(patch: int) -> None:
+    impulse = np.zeros(patch)
+    impulse[patch // 2] = 1
+    blurred = gaussian_filter(impulse, patch / 8, mode="constant")
+    np.testing.assert_allclose(importance(patch), blurred / blurred.max(), rtol=1e-10)
+
+
+@given(shape=st.tuples(*[st.integers(1, 20)] * 3), patch=st.tuples(*[st.integers(1, 20)] * 3))
+def test_margins_fill_up_to_the_patch_with_the_odd_voxel_at_the_end(shape: tuple[int, ...], patch: tuple[int, ...]) -> None:
+    for (before, after), size, edge in zip(margins(shape, patch), shape, patch, strict=True):
+        assert before + size + after == max(size, edge)
+        assert after - before in (0, 1)
+
+
+def test_mirrorings_are_all_subsets_and_begin_with_none() -> None:
+    assert mirrorings(()) == [()]
+    assert mirrorings((0, 2)) == [(), (0,), (2,), (0, 2)]
+
+
+def test_a_flat_patch_goes_through_every_slice() -> None:
+    assert windows((2, 4, 4), (4, 4), step=0.5) == [(0, slice(0, 4), slice(0, 4)), (1, slice(0, 4), slice(0, 4))]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("axes", [(), (0, 2), (0, 1, 2)])
+@pytest.mark.parametrize("step", [0.5, 0.8])
+def test_it_agrees_with_a_naive_implementation(batch_size: int, axes: tuple[int, ...], step: float) -> None:
+    networks, image = [small_network(1), small_network(2)], noise(2, 11, 9, 14)
+    found = predict_logits(
+        networks,
+        image,
+        patch_size=(6, 8, 5),
+        output_channels=3,
+        mirror_axes=axes,
+        batch_size=batch_size,
+        step=step,
+    )
+    with torch.no_grad():
+        expected = naive(networks, image, (6, 8, 5), step, axes)
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_flat_network_gives_each_slice_what_it_gives_that_slice_alone() -> None:
+    network, image = small_network(3, dimensions=2), noise(2, 4, 9, 7)
+    settings_of_both = {"patch_size": (6, 4), "output_channels": 3, "mirror_axes": (0, 1, 2)}
+    whole = predict_logits([network], image, batch_size=5, **settings_of_both)
+    alone = [predict_logits([network], image[:, z : z + 1], **settings_of_both) for z in range(4)]
+    torch.testing.assert_close(whole, torch.cat(alone, dim=1), atol=1e-6, rtol=1e-6)
+
+
+@given(shape=st.tuples(*[st.integers(1, 12)] * 3), patch=st.tuples(*[st.integers(2, 8)] * 3), step=st.floats(0.2, 1.0))
+@settings(max_examples=25, deadline=None)
+def test_the_identity_network_returns_the_image(shape: tuple[int, ...], patch: tuple[int, ...], step: float) -> None:
+    image = noise(1, *shape)
+    found = predict_logits([nn.Identity()], image, patch_size=patch, output_channels=1, step=step, mirror_axes=(0, 1, 2))
+    torch.testing.assert_close(found, image, atol=1e-5, rtol=1e-5)
+
+
+def test_a_patch_larger_than_the_image_sees_it_centred_in_zeros() -> None:
+    seen: list[Tensor] = []
+
+    class Watching(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            seen.append(image.clone())
+            return image
+
+    predict_logits([Watching()], torch.ones(1, 2, 3, 4), patch_size=(4, 4, 4), output_channels=1)
+    expected = torch.zeros(1, 1, 4, 4, 4)
+    expected[0, 0, 1:3, 0:3] = 1
+    torch.testing.assert_close(seen[0], expected)
+
+
+def test_mirroring_all_axes_makes_the_prediction_of_a_mirrored_image_the_mirrored_prediction() -> None:
+    # Even patches and sizes, so that the windows and their weights mirror onto each other up to the Gaussian's half voxel.
+    network, image = small_network(4), noise(2, 8, 8, 8)
+    chosen = {"patch_size": (8, 8, 8), "output_channels": 3, "mirror_axes": (0, 1, 2)}
+    straight = predict_logits([network], image, **chosen)
+    mirrored = predict_logits([network], image.flip([1, 3]), **chosen)
+    torch.testing.assert_close(mirrored.flip([1, 3]), straight, atol=1e-5, rtol=1e-5)
+    once = predict_logits([network], image.flip([1, 3]), patch_size=(8, 8, 8), output_channels=3)
+    assert not torch.allclose(once.flip([1, 3]), straight, atol=1e-2)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_windows_of_zeros_cost_one_pass_and_change_nothing(batch_size: int) -> None:
+    image = torch.zeros(2, 8, 8, 32)
+    image[..., :6] = noise(2, 8, 8, 6)
+    network = small_network(5)
+    counting = Counting()
+    chosen = {"patch_size": (8, 8, 8), "output_channels": 3, "mirror_axes": (0,), "batch_size": batch_size}
+    found = predict_logits([nn.Sequential(counting, network)], image, **chosen)
+    # 7 windows start at 0, 4, ... 24; those at 0 and 4 hold something, five are blank; each is seen twice.
+    assert counting.seen == (2 + 1) * 2
+    with torch.no_grad():
+        expected = naive([network], image, (8, 8, 8), 0.5, (0,))
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_half_precision_stays_near_full_precision_and_sums_in_float32() -> None:
+    network, image = small_network(6), noise(2, 10, 10, 10)
+    chosen = {"patch_size": (8, 8, 8), "output_channels": 3}
+    full = predict_logits([network], image, **chosen)
+    half = predict_logits([network], image, precision=Precision("bf16"), **chosen)
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, full)
+    torch.testing.assert_close(half, full, atol=0.05, rtol=0.05)
