@@ -1,0 +1,198 @@
+"""Work on many cases at once: in processes of this machine, or on any `concurrent.futures` executor."""
+
+import multiprocessing
+import os
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, as_completed, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from autoseg.errors import AutosegError
+from autoseg.progress import SILENT, Progress
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+MEMORY_SHARE = 0.7
+"""Share of the free memory that workers may fill."""
+
+
+class WorkerKilledError(AutosegError):
+    """The operating system killed the process that worked on a case."""
+
+
+class CaseFailedError(RuntimeError):
+    """Work on a case failed through a fault of autoseg; the message holds the worker's traceback."""
+
+
+def map_cases(
+    function: Callable[[T], R],
+    items: Sequence[T],
+    *,
+    name: Callable[[T], str],
+    stage: str,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+    executor: Executor | None = None,
+) -> list[R]:
+    """The results of `function` for all items, in their order.
+
+    Runs in `workers` fresh processes (by default one per core), in this process for one worker or one item, or on
+    `executor`; `function` and items must then be picklable. `stage` and `name` of an item stand in messages. An
+    AutosegError is raised as it is, anything else as CaseFailedError with the worker's traceback. When a worker is
+    killed, the cases under way are tried once more, alone; WorkerKilledError names the one that is killed again.
+    """
+    count = min(available_cores() if workers is None else workers, len(items))
+    task = _Task(function=function, name=name, stage=stage)
+    if executor is not None:
+        numbered = task.on(executor, items)
+    elif count <= 1:
+        numbered = ((index, task.opened(_attempt(function, item), item)) for index, item in enumerate(items))
+    else:
+        numbered = task.in_processes(items, workers=count)
+    found = dict(progress.track(numbered, description=stage, total=len(items)))
+    return [found[index] for index in range(len(items))]
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What came of one case, in a form that always survives the way back from a worker."""
+
+    result: Any = None
+    refusal: AutosegError | None = None
+    failure: str | None = None
+
+
+def _attempt(function: Callable[[T], R], item: T) -> _Outcome:
+    try:
+        return _Outcome(result=function(item))
+    except AutosegError as error:
+        return _Outcome(refusal=error)
+    except Exception:
+        return _Outcome(failure=traceback.format_exc())
+
+
+@dataclass(frozen=True)
+class _Task(Generic[T, R]):
+    """A function for cases, and how its messages name them."""
+
+    function: Callable[[T], R]
+    name: Callable[[T], str]
+    stage: str
+
+    def opened(self, outcome: _Outcome, item: T) -> R:
+        """The result inside `outcome`; raises what went wrong instead."""
+        if outcome.refusal is not None:
+            raise outcome.refusal
+        if outcome.failure is not None:
+            raise CaseFailedError(f"{self.stage}: case {self.name(item)} failed:\n{outcome.failure}")
+        result: R = outcome.result
+        return result
+
+    def on(self, executor: Executor, items: Sequence[T]) -> Iterator[tuple[int, R]]:
+        """Numbered results from an executor that was passed in, as they come."""
+        futures = {executor.submit(_attempt, self.function, item): index for index, item in enumerate(items)}
+        try:
+            for future in as_completed(futures):
+                index = futures[future]
+                yield index, self.opened(future.result(), items[index])
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def in_processes(self, items: Sequence[T], *, workers: int) -> Iterator[tuple[int, R]]:
+        """Numbered results from processes of this machine, as they come."""
+        waiting = deque(range(len(items)))
+        while waiting:
+            under_way: dict[Future[_Outcome], int] = {}
+            with _pool(workers) as pool:
+                try:
+                    while waiting or under_way:
+                        # No more cases than workers at a time, so that it is known which ones a killed worker had.
+                        while waiting and len(under_way) < workers:
+                            under_way[pool.submit(_attempt, self.function, items[waiting[0]])] = waiting[0]
+                            waiting.popleft()
+                        done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+                        for future in done:
+                            index, outcome = under_way[future], future.result()
+                            del under_way[future]
+                            yield index, self.opened(outcome, items[index])
+                except BrokenProcessPool:
+                    pass
+            for index in under_way.values():
+                yield index, self._alone(items[index])
+
+    def _alone(self, item: T) -> R:
+        with _pool(1) as pool:
+            try:
+                outcome = pool.submit(_attempt, self.function, item).result()
+            except BrokenProcessPool as error:
+                raise WorkerKilledError(
+                    f"{self.stage}: the process working on case {self.name(item)} was killed twice, the second time while "
+                    "it ran alone (often: out of memory). Free memory, use a machine with more, or remove the case. "
+                    "In a script of your own, call autoseg below `if __name__ == '__main__':`."
+                ) from error
+        return self.opened(outcome, item)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # Spawned, not forked: a fork of a process with threads (torch, SimpleITK) can hang.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(max_workers=workers, mp_context=context, initializer=_use_one_thread)
+
+
+def _use_one_thread() -> None:
+    """Keep numerical libraries from starting a thread per core in every worker."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = "1"
+
+
+def sensible_workers(bytes_per_case: int) -> int:
+    """How many cases may be worked on at a time: one per core, as far as 70 % of the free memory reaches; at least 1.
+
+    Limits of a container count as well as those of the machine.
+    """
+    return max(1, min(available_cores(), int(MEMORY_SHARE * free_memory()) // max(bytes_per_case, 1)))
+
+
+def available_cores() -> int:
+    """Cores this process may use: its affinity and a container's quota, at least 1."""
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _words(Path("/sys/fs/cgroup/cpu.max"))
+    if len(quota) == 2 and quota[0].isdigit() and quota[1].isdigit():
+        own = min(own, int(quota[0]) // int(quota[1]))
+    return max(1, own)
+
+
+def free_memory() -> int:
+    """Bytes that can be had without swapping: the machine's, or what a container's limit leaves."""
+    free = _machine_memory()
+    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+        allowed, taken = (_words(Path("/sys/fs/cgroup") / file) for file in (limit, used))
+        if allowed and taken and allowed[0].isdigit():
+            free = min(free, int(allowed[0]) - int(taken[0]))
+    return max(free, 0)
+
+
+def _machine_memory() -> int:
+    for line in _lines(Path("/proc/meminfo")):
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return 4 << 30
+
+
+def _words(file: Path) -> list[str]:
+    return " ".join(_lines(file)).split()
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text().splitlines()
+    except OSError:
+        return []
