@@ -1,0 +1,113 @@
+"""An evaluation as tables: one row per case and structure as CSV, one row per structure for the terminal."""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoseg.artefacts import written_whole
+from autoseg.evaluation.evaluate import Evaluation, Metrics, Summary
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SHOWN = ("dice", "sensitivity", "specificity", "precision", "hd95_mm", "predicted_ml", "reference_ml")
+"""The metrics of the table in the terminal, in order; the files hold all."""
+HEADINGS = {
+    "dice": "Dice",
+    "iou": "IoU",
+    "sensitivity": "Sens.",
+    "specificity": "Spec.",
+    "precision": "Prec.",
+    "hd95_mm": "HD95 mm",
+    "predicted_ml": "Pred. ml",
+    "reference_ml": "Ref. ml",
+}
+COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
+UNDEFINED = "–"
+MEAN = "mean"
+WITH_SPREAD = ("dice", "hd95_mm")
+"""Metrics whose standard deviation is shown in the terminal."""
+
+
+def write_case_table(evaluation: Evaluation, path: Path) -> None:
+    """Write one row per case and structure to a CSV file; an undefined metric leaves its field empty."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("case", "kind", "structure", *COUNTS, *evaluation.metrics))
+    for case in evaluation.cases:
+        for kind, structures in (("region", case.regions), ("label", case.labels)):
+            for name, scores in structures.items():
+                metrics = ("" if value is None else repr(value) for value in map(scores.metrics.get, evaluation.metrics))
+                counts = (getattr(scores, count) for count in COUNTS)
+                table.writerow((case.id, kind, name, *counts, *metrics))
+    with written_whole(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def summary_rows(evaluation: Evaluation) -> Iterator[tuple[str, str, Metrics]]:
+    """(kind, name, summaries) of each region and each label, each kind followed by its mean over the structures."""
+    for kind, structures, mean in (
+        ("region", evaluation.regions, evaluation.foreground_regions),
+        ("label", evaluation.labels, evaluation.foreground_labels),
+    ):
+        for name, metrics in structures.items():
+            yield kind, name, metrics
+        if len(structures) > 1:
+            yield kind, MEAN, mean
+
+
+def summary_table(evaluation: Evaluation) -> "Table":
+    """The summary as a rich table of about 80 columns: means over the cases that counted, spread of Dice and distances.
+
+    Below it stands which metrics are undefined in how many cases.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    shown = [metric for metric in SHOWN if metric in evaluation.metrics]
+    table = Table(
+        title=f"Mean of {len(evaluation.cases)} cases (± standard deviation)",
+        caption=_undefined(evaluation),
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("", overflow="fold", min_width=4)
+    for metric in shown:
+        table.add_column(HEADINGS[metric], justify="right", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    last = ""
+    for kind, name, metrics in summary_rows(evaluation):
+        if last and kind != last:
+            table.add_section()
+        last = kind
+        cells = [_cell(metrics[metric], metric) for metric in shown]
+        table.add_row(name, *cells, "" if name == MEAN else _cases(metrics), style="bold" if name == MEAN else None)
+    return table
+
+
+def _cell(summary: Summary, metric: str) -> str:
+    if summary.mean is None:
+        return UNDEFINED
+    decimals = 1 if metric.endswith(("_mm", "_ml")) else 3
+    spread = "" if summary.sd is None or metric not in WITH_SPREAD else f" ±{summary.sd:.{decimals}f}"
+    return f"{summary.mean:.{decimals}f}{spread}"
+
+
+def _cases(metrics: Metrics) -> str:
+    first = next(iter(metrics.values()), None)
+    return "" if first is None else str(first.counted + first.undefined)
+
+
+def _undefined(evaluation: Evaluation) -> str | None:
+    """How many cases each metric left out of its mean, e.g. "ET: Dice 1, HD95 mm 2"; None if all counted."""
+    lines = []
+    for _, name, metrics in summary_rows(evaluation):
+        left_out = [f"{HEADINGS.get(metric, metric)} {s.undefined}" for metric, s in metrics.items() if s.undefined]
+        if left_out and name != MEAN:
+            lines.append(f"{name}: {', '.join(left_out)}")
+    return "\n".join(["Undefined, so not in the mean (number of cases)", *lines]) if lines else None

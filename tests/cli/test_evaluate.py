@@ -1,0 +1,76 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from autoseg.artefacts import save
+from autoseg.cli.evaluate import main
+from autoseg.data.readers import write_labels
+from autoseg.workspace import open_workspace
+from tests.evaluation.test_run import dataset, grid, labels
+
+
+@pytest.fixture
+def called(tmp_path, monkeypatch):
+    """Two test cases of a data set, predicted; the function runs the command in a workspace of their own."""
+    monkeypatch.setenv("AUTOSEG_WORKSPACE", str(tmp_path / "workspace"))
+    for case in "rs":
+        write_labels(tmp_path / case / f"{case}_seg.nii.gz", labels(), grid())
+        write_labels(tmp_path / "out" / f"{case}.nii.gz", labels(voxels=8), grid())
+    return lambda *words: CliRunner().invoke(main, ["-p", str(tmp_path / "out"), "--workers", "1", *words])
+
+
+def planned(tmp_path):
+    """Make the data set the one planned last; commands look for nothing of its plan but the file."""
+    workspace = open_workspace()
+    save(dataset(tmp_path), workspace.dataset("d").dataset_file)
+    workspace.dataset("d").plan_file.write_text("{}")
+    workspace.remember("d")
+
+
+def test_a_folder_of_references_needs_no_data_set(called, tmp_path):
+    for case in "rs":
+        write_labels(tmp_path / "references" / f"{case}.nii.gz", labels(), grid())
+    done = called("-r", str(tmp_path / "references"))
+    assert done.exit_code == 0, done.output
+    assert "label_2" in done.stdout
+    assert "0.667" in done.stdout
+    assert (tmp_path / "out" / "evaluation.json").exists()
+
+
+def test_the_labels_of_the_data_set_planned_last_are_taken_and_named(called, tmp_path):
+    planned(tmp_path)
+    done = called("-o", str(tmp_path / "scores"))
+    assert done.exit_code == 0, done.output
+    assert "Labels and regions of data set d" in done.stdout
+    assert "edema" in done.stdout
+    assert (tmp_path / "scores" / "per_case.csv").exists()
+
+
+def test_json_is_one_document_and_quiet_prints_nothing(called, tmp_path):
+    planned(tmp_path)
+    found = json.loads(called("-d", "d", "--json").stdout)
+    assert found["labels"]["edema"]["dice"]["mean"] == pytest.approx(2 / 3)
+    assert called("-d", "d", "-q").stdout == ""
+
+
+def test_without_references_and_data_set_the_command_says_what_to_name(called):
+    done = called()
+    assert done.exit_code == 2
+    assert "-r" in done.output
+
+
+def test_an_unknown_data_set_is_refused_with_the_nearest_name(called, tmp_path):
+    planned(tmp_path)
+    done = called("-d", "dd")
+    assert done.exit_code == 2
+    assert "Did you mean 'd'" in done.output
+
+
+def test_a_missing_prediction_ends_with_its_name_and_code_2(called, tmp_path):
+    planned(tmp_path)
+    (tmp_path / "out" / "s.nii.gz").unlink()
+    done = called()
+    assert done.exit_code == 2
+    assert "have no prediction: s" in done.output
+    assert called("--allow-missing").exit_code == 0
