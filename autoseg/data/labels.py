@@ -57,6 +57,10 @@ class LabelScheme(BaseModel):
         duplicates = {value for value in values if values.count(value) > 1}
         if duplicates:
             raise ValueError(f"label value {min(duplicates)} is declared twice")
+        for kind, names in (("label", [label.name for label in self.labels]), ("region", [r.name for r in self.regions])):
+            if len(set(names)) < len(names):
+                twice = next(name for name in names if names.count(name) > 1)
+                raise ValueError(f"two {kind}s are called {twice!r}")
         if self.ignore in values:
             raise ValueError(f"the ignore value {self.ignore} is also declared as a label")
         for region in self.regions:

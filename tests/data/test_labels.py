@@ -90,3 +90,10 @@ def test_a_label_in_no_region_is_refused_as_a_target():
 def test_a_contradictory_scheme_is_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_two_labels_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="two labels are called 'edema'"):
+        LabelScheme(labels=tuple(Label(name=name, value=value) for value, name in enumerate(("none", "edema", "edema"))))
+    with pytest.raises(ValueError, match="two regions are called 'WT'"):
+        scheme(0, 1, 2, 4, regions=(WT, WT))
