@@ -1,0 +1,186 @@
+"""Which augmentations are drawn how often and from which ranges: a policy is a value, and so is what is drawn from it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from autoseg.augmentation.intensity import (
+    Blur,
+    Brightness,
+    Contrast,
+    Gamma,
+    IntensityStep,
+    LowResolution,
+    Noise,
+    PerChannel,
+)
+from autoseg.augmentation.spatial import UNSCALED, UNTURNED, Placing
+
+ANISOTROPIC_PATCH = 3
+"""A 3-D patch this many times longer than its first axis is turned within its slices only."""
+ELONGATED_PATCH = 1.5
+"""A 2-D patch with sides of at least this ratio is turned by small angles only."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Uniform between `low` and `high`; with `two_sided`, below 1 and above 1 are equally likely."""
+
+    low: float
+    high: float
+    two_sided: bool = False
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """A value from the range."""
+        if not self.two_sided:
+            return float(rng.uniform(self.low, self.high))
+        below = rng.random() < 0.5
+        return float(rng.uniform(self.low, 1) if below else rng.uniform(1, self.high))
+
+
+@dataclass(frozen=True)
+class Chance:
+    """How likely a sample takes part, how likely each of its channels then does, and the range of the value."""
+
+    sample: float
+    values: Range
+    channel: float = 1.0
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Probabilities and ranges of all augmentations; the default draws nothing.
+
+    Angles are in degrees either way: about each axis of a 3-D patch, within the slices of an anisotropic or 2-D one, and
+    within an elongated 2-D one. `mirror` is the probability for each allowed axis.
+    """
+
+    rotation: float = 0.0
+    rotation_degrees: float = 30.0
+    in_plane_degrees: float = 180.0
+    elongated_degrees: float = 15.0
+    scaling: Chance = Chance(0, Range(1, 1))
+    noise: Chance = Chance(0, Range(0, 0))
+    blur: Chance = Chance(0, Range(1, 1))
+    brightness: Chance = Chance(0, Range(1, 1))
+    contrast: Chance = Chance(0, Range(1, 1))
+    low_resolution: Chance = Chance(0, Range(1, 1))
+    inverted_gamma: Chance = Chance(0, Range(1, 1))
+    gamma: Chance = Chance(0, Range(1, 1))
+    mirror: float = 0.0
+
+
+NNUNET = Policy(
+    rotation=0.2,
+    scaling=Chance(0.2, Range(0.7, 1.4)),
+    noise=Chance(0.1, Range(0, 0.1)),
+    blur=Chance(0.2, Range(0.5, 1.0), channel=0.5),
+    brightness=Chance(0.15, Range(0.75, 1.25, two_sided=True)),
+    contrast=Chance(0.15, Range(0.75, 1.25, two_sided=True)),
+    low_resolution=Chance(0.25, Range(0.5, 1.0), channel=0.5),
+    inverted_gamma=Chance(0.1, Range(0.7, 1.5, two_sided=True)),
+    gamma=Chance(0.3, Range(0.7, 1.5, two_sided=True)),
+    mirror=0.5,
+)
+"""The list of nnU-Net v2 with its probabilities and ranges."""
+
+LIGHT = Policy(
+    brightness=NNUNET.brightness,
+    contrast=NNUNET.contrast,
+    gamma=NNUNET.gamma,
+    mirror=0.5,
+)
+"""What costs next to nothing: mirroring and changes of brightness, contrast and gamma."""
+
+NONE = Policy()
+
+POLICIES: Mapping[str, Policy] = {"nnunet": NNUNET, "light": LIGHT, "none": NONE}
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Everything drawn for one sample; applying it again gives the same patch again."""
+
+    placing: Placing = field(default_factory=Placing)
+    steps: tuple[IntensityStep, ...] = ()
+
+
+def draw(
+    policy: Policy, rng: np.random.Generator, *, patch: Sequence[int], channels: int, mirror_axes: Sequence[int]
+) -> Augmentation:
+    """What happens to one sample of size `patch` (z, y, x; z is 1 in 2-D).
+
+    `mirror_axes` are those that may be mirrored (0 = z).
+    """
+    in_plane = is_in_plane(patch)
+    return Augmentation(
+        placing=_draw_placing(policy, rng, patch=patch, in_plane=in_plane, mirror_axes=mirror_axes),
+        steps=_draw_steps(policy, rng, channels=channels, in_plane=in_plane),
+    )
+
+
+def is_in_plane(patch: Sequence[int]) -> bool:
+    """Whether a patch (z, y, x) is so flat, or so anisotropic, that its slices are augmented as pictures."""
+    return max(patch) / patch[0] > ANISOTROPIC_PATCH
+
+
+def apply_steps(image: Tensor, augmentation: Augmentation) -> None:
+    """Change the intensities of one sample (channel, z, y, x) in place."""
+    for step in augmentation.steps:
+        step.apply(image)
+
+
+def _draw_placing(
+    policy: Policy, rng: np.random.Generator, *, patch: Sequence[int], in_plane: bool, mirror_axes: Sequence[int]
+) -> Placing:
+    angles, scales = UNTURNED, UNSCALED
+    if rng.random() < policy.rotation:
+        limit = math.radians(_largest_angle(policy, patch, in_plane=in_plane))
+        about_z, about_y, about_x = (float(angle) for angle in rng.uniform(-limit, limit, size=3))
+        angles = (about_z, 0.0, 0.0) if in_plane else (about_z, about_y, about_x)
+    if rng.random() < policy.scaling.sample:
+        scale = policy.scaling.values.draw(rng)
+        scales = (1.0 if in_plane else scale, scale, scale)
+    mirrored = tuple(axis for axis in mirror_axes if patch[axis] > 1 and rng.random() < policy.mirror)
+    return Placing(angles=angles, scales=scales, mirrored=mirrored, in_plane=in_plane)
+
+
+def _largest_angle(policy: Policy, patch: Sequence[int], *, in_plane: bool) -> float:
+    if not in_plane:
+        return policy.rotation_degrees
+    is_elongated = patch[0] == 1 and max(patch[1:]) / min(patch[1:]) > ELONGATED_PATCH
+    return policy.elongated_degrees if is_elongated else policy.in_plane_degrees
+
+
+def _draw_steps(policy: Policy, rng: np.random.Generator, *, channels: int, in_plane: bool) -> tuple[IntensityStep, ...]:
+    """The steps in their order; none is listed that would change no channel."""
+    steps: list[IntensityStep] = []
+    if rng.random() < policy.noise.sample:
+        steps.append(Noise(policy.noise.values.draw(rng), seed=int(rng.integers(2**63))))
+    if rng.random() < policy.blur.sample:
+        steps.append(Blur(tuple(_draw_sigmas(policy.blur, rng) for _ in range(channels))))
+    if rng.random() < policy.brightness.sample:
+        steps.append(Brightness(_per_channel(policy.brightness, rng, channels)))
+    if rng.random() < policy.contrast.sample:
+        steps.append(Contrast(_per_channel(policy.contrast, rng, channels)))
+    if rng.random() < policy.low_resolution.sample:
+        zooms = _per_channel(policy.low_resolution, rng, channels)
+        steps.append(LowResolution(zooms, axes=(1, 2) if in_plane else (0, 1, 2)))
+    if rng.random() < policy.inverted_gamma.sample:
+        steps.append(Gamma(_per_channel(policy.inverted_gamma, rng, channels), inverted=True))
+    if rng.random() < policy.gamma.sample:
+        steps.append(Gamma(_per_channel(policy.gamma, rng, channels)))
+    return tuple(steps)
+
+
+def _per_channel(chance: Chance, rng: np.random.Generator, channels: int) -> PerChannel:
+    return tuple(chance.values.draw(rng) if rng.random() < chance.channel else None for _ in range(channels))
+
+
+def _draw_sigmas(chance: Chance, rng: np.random.Generator) -> tuple[float, float, float] | None:
+    if rng.random() >= chance.channel:
+        return None
+    return chance.values.draw(rng), chance.values.draw(rng), chance.values.draw(rng)

@@ -1,0 +1,218 @@
+"""Batches of patches for training: a pure function of seed, epoch and iteration, made ahead of their use."""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from autoseg.augmentation.policy import NONE, POLICIES, Augmentation, Policy, apply_steps, draw
+from autoseg.augmentation.spatial import Box, Patch, place, source_of
+from autoseg.data.labels import LabelScheme
+from autoseg.errors import TrainingError
+from autoseg.extend import resolve
+from autoseg.planning.plan import Configuration, TrainingSettings
+from autoseg.preprocessing.store import StoredCase
+
+TRAINING_STREAM, VALIDATION_STREAM = 0, 1
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Patches: image (sample, channel, *patch) float32, target (sample, *patch) classes as int64, ignored ones included."""
+
+    image: Tensor
+    target: Tensor
+    case_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PatchDraw:
+    """Everything that chance decided about one sample: which case, where (corner z, y, x), and how it is augmented."""
+
+    case: int
+    corner: tuple[int, int, int]
+    augmentation: Augmentation
+
+
+class PatchSource:
+    """Draws and makes the batches of a set of cases.
+
+    With `augment` the policy of the training settings is drawn and mask-normalised channels are set to zero outside the
+    body again; without it patches are plain, and drawn from another stream of random numbers. Batches lie on `device`,
+    where they are also augmented.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[StoredCase],
+        *,
+        configuration: Configuration,
+        training: TrainingSettings,
+        labels: LabelScheme,
+        augment: bool,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if not cases:
+            raise TrainingError("there are no cases to draw patches from. Check the fold, or the splits file.")
+        self._cases = tuple(cases)
+        self._patch_size = configuration.patch_size
+        self._patch = _as_volume(configuration.patch_size)
+        self._batch_size = configuration.batch_size
+        self._settings = training
+        self._policy: Policy = resolve("augmentation policy", training.augmentation, POLICIES) if augment else NONE
+        self._masked = [index for index, scheme in enumerate(configuration.normalisation) if scheme.use_mask]
+        self._augment = augment
+        self._ignores = labels.ignore_class is not None
+        self._device = torch.device(device)
+
+    def batch(self, epoch: int, iteration: int) -> Batch:
+        """The batch of that iteration; the same whenever, in whatever order and in whichever thread it is asked for.
+
+        Raises TrainingError naming the case when its stored arrays cannot be read.
+        """
+        draws = [self.draw(epoch, iteration, index=index) for index in range(self._batch_size)]
+        channels = self._cases[0].image.shape[0]
+        # Patches are written where the batch lies: copying them there would cost as much as reading them.
+        image = torch.empty((self._batch_size, channels, *self._patch), device=self._device)
+        target = torch.empty((self._batch_size, *self._patch), dtype=torch.int64, device=self._device)
+        for drawn, voxels, classes in zip(draws, image, target, strict=True):
+            self.make(drawn, image=voxels, target=classes)
+        return Batch(
+            image=image.view(self._batch_size, channels, *self._patch_size),
+            target=target.view(self._batch_size, *self._patch_size),
+            case_ids=tuple(self._cases[drawn.case].id for drawn in draws),
+        )
+
+    def draw(self, epoch: int, iteration: int, *, index: int) -> PatchDraw:
+        """What chance decides about sample `index` of a batch."""
+        stream = TRAINING_STREAM if self._augment else VALIDATION_STREAM
+        rng = np.random.default_rng([self._settings.seed, stream, epoch, iteration, index])
+        number = int(rng.integers(len(self._cases)))
+        case = self._cases[number]
+        centre = self._draw_centre(case, rng, forced=index >= self._first_forced)
+        return PatchDraw(
+            case=number,
+            corner=_draw_corner(case.classes.shape, self._patch, rng, centre=centre),
+            augmentation=draw(
+                self._policy,
+                rng,
+                patch=self._patch,
+                channels=case.image.shape[0],
+                mirror_axes=self._settings.mirror_axes,
+            ),
+        )
+
+    def make(self, drawn: PatchDraw, *, image: Tensor, target: Tensor) -> None:
+        """Write the patch that was drawn: image (channel, z, y, x) float32 and target (z, y, x) int64."""
+        case, placing = self._cases[drawn.case], drawn.augmentation.placing
+        source = source_of(placing, corner=drawn.corner, patch=self._patch, shape=case.classes.shape)
+        voxels, classes = (torch.from_numpy(part).to(self._device) for part in read_box(case, source.box))
+        patch = Patch(image, classes.new_empty(self._patch))
+        place(voxels, classes, placing, centre=source.centre, into=patch)
+        del voxels, classes
+        apply_steps(image, drawn.augmentation)
+        if self._augment and self._masked:
+            _empty_outside(patch, self._masked)
+        target.copy_(patch.classes.clamp_min_(0))
+
+    @property
+    def _first_forced(self) -> int:
+        """The first sample of a batch that must show foreground."""
+        return round(self._batch_size * (1 - self._settings.foreground_share))
+
+    def _draw_centre(self, case: StoredCase, rng: np.random.Generator, *, forced: bool) -> NDArray[np.int32] | None:
+        """A voxel to centre on: of a class that is drawn first, or any annotated one where some are ignored."""
+        voxels: NDArray[np.int32] | None = None
+        if forced and case.locations:
+            present = sorted(case.locations)
+            voxels = case.locations[present[int(rng.integers(len(present)))]]
+        elif self._ignores:
+            voxels = case.annotated
+        return None if voxels is None or len(voxels) == 0 else voxels[int(rng.integers(len(voxels)))]
+
+
+def prefetch(
+    source: PatchSource, *, epoch: int, iterations: int, ahead: int = 3, workers: int = 1
+) -> Iterator[tuple[Batch, float]]:
+    """The batches 0 to `iterations` - 1 of an epoch, each with the seconds that were spent waiting for it.
+
+    `workers` threads make them, at most `ahead` of what has been asked for. What a thread raises is raised here. Threads
+    end with the iterator, also when it is closed early.
+    """
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="autoseg-patches")
+    pending: deque[Future[Batch]] = deque()
+    try:
+        for iteration in range(iterations + ahead):
+            if iteration < iterations:
+                pending.append(pool.submit(source.batch, epoch, iteration))
+            if iteration >= ahead:
+                start = time.perf_counter()
+                batch = pending.popleft().result()
+                yield batch, time.perf_counter() - start
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def read_box(case: StoredCase, box: Box) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Copies of image (channel, z, y, x) and classes (z, y, x) inside `box`; only that part is read from disk.
+
+    Raises TrainingError naming the case when its files cannot be read.
+    """
+    try:
+        for array in (case.image, case.classes):
+            _refuse_shortened(array)
+        whole = (slice(None), *box)
+        return np.array(case.image[whole]), np.array(case.classes[box])
+    except (OSError, ValueError, IndexError) as error:
+        raise TrainingError(
+            f"case {case.id}: its preprocessed arrays cannot be read ({error}). "
+            "Make them anew with: autoseg_preprocess CONFIGURATION"
+        ) from error
+
+
+def _refuse_shortened(array: NDArray[Any]) -> None:
+    """A memory-map of a file that has been cut off since would end the process, not raise."""
+    if isinstance(array, np.memmap) and array.filename is not None:
+        size = Path(array.filename).stat().st_size
+        if size < array.offset + array.nbytes:
+            raise OSError(f"{array.filename} has {size} bytes, expected {array.offset + array.nbytes}")
+
+
+def _draw_corner(
+    shape: Sequence[int], patch: Sequence[int], rng: np.random.Generator, *, centre: NDArray[np.int32] | None
+) -> tuple[int, int, int]:
+    """The patch's first voxel: around `centre` as far as the case allows, else anywhere inside.
+
+    Along an axis that is shorter than the patch the case lies in its middle.
+    """
+    corner = []
+    for axis, (available, size) in enumerate(zip(shape, patch, strict=True)):
+        room = available - size
+        if room <= 0:
+            corner.append(-(-room // 2))
+        elif centre is None:
+            corner.append(int(rng.integers(room + 1)))
+        else:
+            corner.append(min(max(int(centre[axis]) - size // 2, 0), room))
+    z, y, x = corner
+    return z, y, x
+
+
+def _empty_outside(patch: Patch, channels: Sequence[int]) -> None:
+    outside = patch.classes < 0
+    for channel in channels:
+        patch.image[channel].masked_fill_(outside, 0)
+
+
+def _as_volume(patch_size: tuple[int, ...]) -> tuple[int, int, int]:
+    """A 2-D patch is a volume of one slice."""
+    z, y, x = (1,) * (3 - len(patch_size)) + patch_size
+    return z, y, x
