@@ -1,0 +1,128 @@
+"""`autoseg_predict`: segment images with a trained model."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from autoseg.cli.console import USER_AT_FAULT, bars, command_line, print_json
+from autoseg.errors import PredictionError
+from autoseg.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from autoseg.prediction.report import PredictionReport
+
+
+def predict(
+    *,
+    inputs: Annotated[
+        Path,
+        typer.Option("-i", "--input", help="An image, a folder of images or patients, or a DICOM series.", metavar="IN"),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the predictions.", metavar="OUT")],
+    dataset: Annotated[str | None, typer.Option("-d", "--dataset", help="Planned data set (default: the last).")] = None,
+    workspace: Annotated[Path | None, typer.Option("-w", "--workspace", help="Where models lie.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option("-m", "--model", help="Model folder, or the name of one; several are averaged.")
+    ] = None,
+    configuration: Annotated[
+        list[str] | None, typer.Option("-c", "--configuration", help="Trained configuration; several are averaged.")
+    ] = None,
+    fold: Annotated[
+        list[str] | None, typer.Option("-f", "--fold", help="Fold, or all (default: each trained one).")
+    ] = None,
+    checkpoint: Annotated[Literal["final", "best"], typer.Option(help="Which weights.")] = "final",
+    step: Annotated[float, typer.Option(help="Distance of windows as a share of the patch.")] = 0.5,
+    mirroring: Annotated[bool, typer.Option("--mirroring/--no-mirroring", help="Average over mirrored images.")] = True,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Write CASE_probabilities.npy as well.")] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave cases that this model has predicted before.")
+    ] = False,
+    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], typer.Option(help="Arithmetic of the network.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor cores to use.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report for machines.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
+) -> None:
+    """Segment images with a trained model; predictions lie on the grid of their images and hold the known label values."""
+    models = _models(workspace, dataset, names=model or [], configurations=configuration or [])
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    from autoseg.prediction.run import predict as predict_cases
+
+    report = predict_cases(
+        inputs,
+        output,
+        models=models,
+        folds=fold or (),
+        which=checkpoint,
+        step=step,
+        mirroring=mirroring,
+        precision=precision,
+        device=device,
+        probabilities=probabilities,
+        skip_existing=skip_existing,
+        progress=bars(quiet or as_json),
+    )
+    if as_json:
+        print_json(report.model_dump(mode="json"))
+    elif not quiet:
+        _show(report, output)
+    _end_with_failures(report)
+
+
+def _models(workspace: Path | None, dataset: str | None, *, names: list[str], configurations: list[str]) -> list[Path]:
+    """The model folders asked for; a workspace is needed only where some are not given as paths."""
+    from autoseg.prediction.ensemble import choose_models, is_model_folder
+
+    folders = [Path(name) for name in names if is_model_folder(Path(name))]
+    if names and len(folders) == len(names) and not configurations:
+        return folders
+    folder = open_workspace(workspace).chosen(dataset)
+    chosen = choose_models(folder, names=names, configurations=configurations)
+    if not names and not configurations:
+        sys.stderr.write(f"taking {chosen[0].name} of {folder.path.name} (-d, -c and -m choose another)\n")
+    return chosen
+
+
+def _show(report: "PredictionReport", output: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{len(report.cases) - len(report.failed)} of {len(report.cases)} cases in {output}")
+    columns = list(dict.fromkeys(name for case in report.cases for name in case.volumes_ml))
+    for name in ("case", *(f"{column} (ml)" for column in columns), "seconds"):
+        table.add_column(name, justify="left" if name == "case" else "right")
+    for case in report.cases:
+        volumes = [f"{case.volumes_ml[name]:.2f}" if name in case.volumes_ml else "" for name in columns]
+        state = "failed" if case.error else "was there" if case.skipped else f"{sum(case.seconds.values()):.1f}"
+        table.add_row(case.id, *volumes, state)
+    Console().print(table)
+    stages = {
+        name: sum(case.seconds.get(name, 0.0) for case in report.cases if not case.skipped) for name in _stages(report)
+    }
+    Console().print(
+        f"{report.seconds:.1f} s ({', '.join(f'{name} {seconds:.1f}' for name, seconds in stages.items())}), "
+        f"{report.precision} on {report.device}, {', '.join(report.configurations)}, folds {', '.join(report.folds)}"
+    )
+
+
+def _stages(report: "PredictionReport") -> list[str]:
+    return list(dict.fromkeys(name for case in report.cases for name in case.seconds))
+
+
+def _end_with_failures(report: "PredictionReport") -> None:
+    if not report.failed:
+        return
+    if len(report.cases) == 1:
+        raise PredictionError(str(report.failed[0].error))
+    for case in report.failed:
+        sys.stderr.write(f"error: {case.error}\n")
+    sys.stderr.write(f"error: {len(report.failed)} of {len(report.cases)} cases could not be predicted.\n")
+    raise typer.Exit(USER_AT_FAULT)
+
+
+main = command_line(predict)

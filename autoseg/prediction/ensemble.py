@@ -1,0 +1,123 @@
+"""Which trained models predict together, and loading them."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from autoseg.artefacts import digest
+from autoseg.errors import PredictionError, unknown_name
+from autoseg.prediction.predictor import Member
+from autoseg.training.model_folder import CARD_FILE, Model, Which, load_network, open_model, weights_file
+from autoseg.workspace import DatasetFolder
+
+PREFERRED = "3d_fullres"
+"""The configuration taken where several are trained and none is named."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Loaded networks and where they came from.
+
+    `digest` changes with any weight or plan; `notes` say what was chosen on the user's behalf.
+    """
+
+    members: tuple[Member, ...]
+    models: tuple[Path, ...]
+    configurations: tuple[str, ...]
+    folds: tuple[str, ...]
+    digest: str
+    notes: tuple[str, ...]
+
+
+def choose_models(folder: DatasetFolder, *, names: Sequence[str] = (), configurations: Sequence[str] = ()) -> list[Path]:
+    """The model folders of a data set that `names` and `configurations` ask for; both empty: the usual one.
+
+    A name may also be the path of a model folder. The usual one is 3d_fullres, or the only one there is. Raises
+    UnknownNameError for a name or configuration that is not trained, PredictionError where there is nothing to choose
+    from, or too much.
+    """
+    trained = {path.parent.name: path.parent for path in sorted(folder.models.glob(f"*/{CARD_FILE}"))}
+    chosen = [_named(name, trained) for name in names]
+    chosen += [_of_configuration(wanted, trained) for wanted in configurations]
+    if chosen:
+        return list(dict.fromkeys(chosen))
+    if not trained:
+        raise PredictionError(f"{folder.models}: nothing has been trained yet. Run: autoseg_train {PREFERRED}")
+    if len(trained) > 1 and PREFERRED not in trained:
+        raise PredictionError(f"several models are trained: {', '.join(trained)}. Choose with -c CONFIGURATION or -m NAME.")
+    return [trained.get(PREFERRED, next(iter(trained.values())))]
+
+
+def is_model_folder(path: Path) -> bool:
+    """Whether a trained model lies at `path`."""
+    return (path / CARD_FILE).is_file()
+
+
+def open_ensemble(
+    models: Sequence[Path], *, folds: Sequence[str] = (), which: Which = "final", device: torch.device | str = "cpu"
+) -> Ensemble:
+    """The networks of `folds` (none: all trained ones) of each model folder, loaded.
+
+    A fold without the weights asked for takes its other ones, which is noted. Raises UnknownNameError for a fold that is
+    not trained and ArtefactError for a damaged model.
+    """
+    opened = [open_model(path) for path in models]
+    notes: list[str] = []
+    members: list[Member] = []
+    seen = hashlib.sha256()
+    used: list[str] = []
+    for model in opened:
+        networks = []
+        for fold in folds or model.folds:
+            found = _available(model, fold, which, notes)
+            networks.append(load_network(model, fold, which=found, device=device))
+            seen.update(_file_digest(weights_file(model.path, fold, found)))
+            used.append(fold)
+        seen.update(digest(model.plan).encode())
+        members.append(Member(model.plan, model.configuration, tuple(networks)))
+    return Ensemble(
+        members=tuple(members),
+        models=tuple(model.path for model in opened),
+        configurations=tuple(model.configuration.name for model in opened),
+        folds=tuple(dict.fromkeys(used)),
+        digest=seen.hexdigest()[:16],
+        notes=tuple(notes),
+    )
+
+
+def _named(name: str, trained: dict[str, Path]) -> Path:
+    if name in trained:
+        return trained[name]
+    if is_model_folder(Path(name)):
+        return Path(name)
+    raise unknown_name("model", name, trained)
+
+
+def _of_configuration(wanted: str, trained: dict[str, Path]) -> Path:
+    """The model called like the configuration, else the only one that trained it under another name."""
+    if wanted in trained:
+        return trained[wanted]
+    others = {name: path for name, path in trained.items() if open_model(path).configuration.name == wanted}
+    if len(others) == 1:
+        return next(iter(others.values()))
+    if others:
+        raise PredictionError(f"several models trained {wanted}: {', '.join(others)}. Choose one with -m NAME.")
+    raise unknown_name("trained configuration", wanted, trained)
+
+
+def _available(model: Model, fold: str, which: Which, notes: list[str]) -> Which:
+    """The weights to take; a fold that is not trained is left to `load_network` to refuse."""
+    other: Which = "best" if which == "final" else "final"
+    if weights_file(model.path, fold, which).exists() or not weights_file(model.path, fold, other).exists():
+        return which
+    notes.append(
+        f"fold {fold} of {model.card.name} has no {which} weights (its training has not finished?): took its {other} ones"
+    )
+    return other
+
+
+def _file_digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()

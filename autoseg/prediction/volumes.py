@@ -1,0 +1,18 @@
+"""How much of each structure a segmentation holds."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoseg.data.image import Geometry
+from autoseg.data.labels import LabelScheme
+
+
+def volumes_ml(labels: NDArray[np.integer], scheme: LabelScheme, geometry: Geometry) -> dict[str, float]:
+    """Volume in ml of each foreground label and region in a map of on-disk values (z, y, x); empty for pictures."""
+    if geometry.is_flat:
+        return {}
+    voxel_ml = float(np.prod(geometry.spacing_mm)) / 1000
+    counts = {label.value: int(np.count_nonzero(labels == label.value)) for label in scheme.foreground}
+    found = {label.name: counts[label.value] * voxel_ml for label in scheme.foreground}
+    regions = {region.name: sum(counts[value] for value in region.values) * voxel_ml for region in scheme.regions}
+    return {name: round(volume, 4) for name, volume in (found | regions).items()}

@@ -1,0 +1,83 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from autoseg.artefacts import save
+from autoseg.cli.predict import main
+from autoseg.workspace import open_workspace
+from tests.prediction import small
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two scans to predict and, in a workspace, a planned data set with two trained configurations."""
+    monkeypatch.setenv("AUTOSEG_WORKSPACE", str(tmp_path / "workspace"))
+    workspace = open_workspace()
+    dataset = workspace.dataset("Small")
+    save(small.plan(), dataset.plan_file)
+    workspace.remember("Small")
+    flat = small.plan(patch_size=(8, 8), spacing_mm=(1.0, 1.0), name="2d")
+    small.write_small_model(dataset.models / "2d", flat)
+    small.write_small_model(dataset.models / "3d_fullres", small.plan(), folds=("0", "1"))
+    for name in ("a", "b"):
+        small.write_nifti(tmp_path / "in" / f"{name}.nii.gz", small.scan(10, 11, 12))
+    return tmp_path
+
+
+def called(folders: Path, *words: str) -> Any:
+    return CliRunner().invoke(main, ["-i", str(folders / "in"), "-o", str(folders / "out"), "--device", "cpu", *words])
+
+
+def test_the_data_set_planned_last_and_its_full_resolution_are_taken_and_named(folders: Path) -> None:
+    done = called(folders)
+    assert done.exit_code == 0, done.output
+    assert "taking 3d_fullres of Small" in done.stderr
+    assert "2 of 2 cases" in done.stdout
+    assert "3d_fullres, folds 0, 1" in done.stdout
+    assert (folders / "out" / "b.nii.gz").exists()
+
+
+def test_the_report_for_machines_is_one_json_document(folders: Path) -> None:
+    report = json.loads(called(folders, "--json", "-c", "2d", "-c", "3d_fullres", "-f", "0").stdout)
+    assert report["configurations"] == ["2d", "3d_fullres"]
+    assert [case["file"] for case in report["cases"]] == ["a.nii.gz", "b.nii.gz"]
+
+
+def test_a_model_folder_needs_no_workspace(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small.write_small_model(folders / "elsewhere", small.plan())
+    monkeypatch.setenv("AUTOSEG_WORKSPACE", "/proc/nowhere")
+    done = called(folders, "-m", str(model), "-q")
+    assert done.exit_code == 0, done.output
+    assert done.stdout == ""
+
+
+def test_failed_cases_are_named_at_the_end_with_exit_code_2_and_the_others_are_written(folders: Path) -> None:
+    small.write_nifti(folders / "in" / "a.nii.gz", np.stack([small.scan(10, 11, 12)] * 4))
+    done = called(folders)
+    assert done.exit_code == 2
+    assert "case a: 4 channels found" in done.stderr
+    assert "1 of 2 cases could not be predicted" in done.stderr
+    assert (folders / "out" / "b.nii.gz").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("-c", "3d_fulres"), "Did you mean '3d_fullres'"),
+        (("-f", "7"), "Known: 0, 1"),
+        (("-d", "Smal"), "Did you mean 'Small'"),
+        (("-m", "nothing"), "unknown model 'nothing'"),
+        (("--step", "0"), "step 0"),
+        (("--precision", "fp16"), "CUDA"),
+    ],
+)
+def test_bad_input_ends_with_one_message_and_exit_code_2(folders: Path, words: tuple[str, ...], message: str) -> None:
+    done = called(folders, *words)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.output
+    assert not (folders / "out").exists()
