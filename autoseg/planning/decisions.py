@@ -88,14 +88,14 @@ def _patch(name: str, sizing: Sizing, *, budget: Budget) -> Decision:
     if larger:
         because += f"; it exceeds the median image because each axis is a multiple of {times(sizing.design.divisor)}"
     value = times(sizing.design.patch_size)
-    return Decision(name=f"{name}: patch", value=value, because=because, source=budget.preset.source)
+    return Decision(name=f"patch of {name}", value=value, because=because, source=budget.preset.source)
 
 
 def _network(name: str, sizing: Sizing, *, budget: Budget) -> Decision:
     strides = " ".join("".join(map(str, stride)) for stride in sizing.design.strides[1:]) or "none"
     kernels = " ".join("".join(map(str, kernel)) for kernel in sizing.design.kernels)
     return Decision(
-        name=f"{name}: network",
+        name=f"network of {name}",
         value=f"{budget.preset.kind} of {sizing.design.stages} stages; strides {strides}; kernels {kernels}",
         because=(
             f"axes are halved while 8 voxels are left and their spacing, {times(sizing.spacing_mm)} mm at first, is less "
@@ -111,7 +111,7 @@ def _batch(name: str, sizing: Sizing, *, budget: Budget) -> Decision:
         f"the memory allows {sizing.batch_by_memory}, {preset.dataset_share:.0%} of the voxels of the data set are "
         f"{sizing.batch_by_share} patches, and {preset.smallest_batch} is the least"
     )
-    return Decision(name=f"{name}: batch", value=str(sizing.batch_size), because=because, source=preset.source)
+    return Decision(name=f"batch of {name}", value=str(sizing.batch_size), because=because, source=preset.source)
 
 
 def about_low_resolution(sizings: Mapping[str, Sizing]) -> list[Decision]:

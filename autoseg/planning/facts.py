@@ -21,7 +21,8 @@ class Facts:
     `spacings_mm` and `shapes` (after cropping) have an entry per training case, `intensities` one per channel (empty
     where no case has foreground). `relative_size` is the median share of the volume that cropping leaves.
     `mirror_axes` are those named by a template, in (z, y, x). `use_mask` asks for normalisation inside the body whatever
-    the relative size. `training_cases` is what the batch is capped by. Raises PlanError when numbers make no sense.
+    the relative size. `training_cases` is what the batch is capped by; `reader` is nnU-Net's name of the image reader
+    where a data set asks for one. Raises PlanError when numbers make no sense.
     """
 
     dataset: str
@@ -36,6 +37,7 @@ class Facts:
     orientation: str | None = None
     mirror_axes: tuple[int, ...] | None = None
     use_mask: bool = False
+    reader: str | None = None
     made_from: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

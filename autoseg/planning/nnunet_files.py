@@ -11,7 +11,7 @@ from autoseg.errors import PlanError
 from autoseg.fingerprint.statistics import IntensityStatistics
 from autoseg.planning.facts import Facts
 
-_STATISTICS = {
+STATISTICS = {
     "mean": "mean",
     "median": "median",
     "std": "deviation",
@@ -47,6 +47,7 @@ def facts_of_nnunet(fingerprint_file: Path, dataset_file: Path, *, name: str | N
         intensities=_intensities(fingerprint, channels, fingerprint_file),
         training_cases=_whole_number(cases, f"{dataset_file}: numTraining"),
         use_mask=bool(dataset.get("use_mask_for_norm", False)),
+        reader=dataset.get("overwrite_image_reader_writer"),
     )
 
 
@@ -109,7 +110,7 @@ def _intensities(fingerprint: Mapping[str, Any], channels: Sequence[str], file: 
 
 
 def _statistics(entry: Mapping[str, Any], *, file: Path, where: str) -> IntensityStatistics:
-    values = {field: _number(entry, key, file) for key, field in _STATISTICS.items()}
+    values = {field: _number(entry, key, file) for key, field in STATISTICS.items()}
     if values["deviation"] < 0:
         raise PlanError(f"{file}: {where}.std: expected 0 or more, found {values['deviation']:g}.")
     return IntensityStatistics(**values)

@@ -37,13 +37,14 @@ def _applied(plan: Plan, setting: str) -> Plan:
     group, *path = key.split(".")
     if not equals or not path:
         raise PlanError(f"setting {setting!r}: expected KEY=VALUE, for example training.epochs=20.")
+    update: dict[str, Any]
     if group == "training":
-        changed, before = _with_value(plan.training, path, text, key=key)
-        update: dict[str, Any] = {"training": _checked_training(changed, key)}
+        training, before = _with_value(plan.training, path, text, key=key)
+        update = {"training": _checked_training(training, key)}
     elif group in plan.configurations:
-        changed, before = _with_value(plan.configurations[group], path, text, key=key)
-        fitting = _checked_configuration(plan.configurations[group], changed, plan=plan, key=key)
-        update = {"configurations": {**plan.configurations, group: fitting}}
+        old = plan.configurations[group]
+        new, before = _with_value(old, path, text, key=key)
+        update = {"configurations": {**plan.configurations, group: _checked_configuration(old, new, plan=plan, key=key)}}
     else:
         raise unknown_name("setting", group, ["training", *plan.configurations])
     decision = Decision(name=f"set by hand: {key}", value=text.strip(), because=f"was {_text(before)}", source="--set")
@@ -81,7 +82,8 @@ def _replaced(model: M, field: str, value: Any, *, key: str) -> M:
 def _parsed(model: type[BaseModel], field: str, text: str, *, key: str) -> Any:
     """The value that `text` stands for in a field of its type; lists are written 1,2,3."""
     info = model.model_fields[field]
-    kind: TypeAdapter[Any] = TypeAdapter(Annotated[info.annotation, info], config=ConfigDict(strict=True))
+    # mypy does not know a type that is only there at run time.
+    kind = TypeAdapter[Any](Annotated[info.annotation, info], config=ConfigDict(strict=True))  # type: ignore[arg-type]
     refusal = None
     for candidate in _readings(text.strip()):
         try:

@@ -102,7 +102,10 @@ def network_cost(
     is_residual: bool,
     outputs: int,
 ) -> int:
-    """The same for any U-Net; `decoder_blocks` run from full resolution on. A decoder stage also fills what it upsamples."""
+    """The same for any U-Net; `decoder_blocks` run from full resolution on.
+
+    A decoder stage also fills what it upsamples.
+    """
     voxels, maps = math.prod(patch_size), []
     for stride, feature in zip(strides, features, strict=True):
         voxels //= math.prod(stride)

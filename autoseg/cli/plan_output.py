@@ -1,0 +1,102 @@
+"""What `autoseg_plan` prints."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from autoseg.cli.console import print_json
+from autoseg.data import check as checks
+from autoseg.data.check import Problem
+from autoseg.planning import explain as pages
+from autoseg.planning.plan import Plan
+from autoseg.planning.run import Checked, Planned
+
+
+def has_errors(checked: Checked) -> bool:
+    """Whether anything would make training wrong."""
+    return checks.has_errors(checked.problems)
+
+
+def check(checked: Checked, *, as_json: bool, quiet: bool) -> None:
+    """What was understood of the data set, and all problems."""
+    known = checked.understanding
+    if as_json:
+        problems = [problem.model_dump(mode="json") for problem in checked.problems]
+        print_json({"understood": known.model_dump(mode="json"), "problems": problems})
+        return
+    if not quiet:
+        print(f"{known.name}: {known.layout} layout, template {known.template or 'none'}")
+        print(f"  {known.cases} cases to train on, {known.test_cases} to predict")
+        print(f"  channels: {', '.join(known.channels)}")
+        if known.shapes is not None and known.spacings_mm is not None:
+            print(f"  shape (z x y x x, smallest / median / largest): {_range(known.shapes)}")
+            print(f"  spacing in mm: {_range(known.spacings_mm)}")
+        _print_table(
+            ("label", "value", "voxels", "cases"),
+            [(use.name, str(use.value), str(use.voxels), str(use.cases)) for use in known.labels],
+        )
+    _print_problems(checked.problems)
+    errors = sum(problem.severity == "error" for problem in checked.problems)
+    warnings = len(checked.problems) - errors
+    if not quiet:
+        print(f"{errors} errors, {warnings} warnings." if checked.problems else "No problems found.")
+
+
+def _print_problems(problems: Sequence[Problem]) -> None:
+    for problem in sorted(problems, key=lambda problem: problem.severity):
+        print(f"{problem.severity}: {problem.message}")
+
+
+def planned(done: Planned, written: Sequence[Path], *, explain: bool, as_json: bool, quiet: bool) -> None:
+    """The configurations, where the plan lies and what to run next."""
+    if as_json:
+        print_json(done.plan.model_dump(mode="json"))
+    if as_json or quiet:
+        return
+    warnings = [problem for problem in done.checked.problems if problem.severity == "warning"]
+    _print_problems(warnings[:10])
+    if len(warnings) > 10:
+        print(f"{len(warnings) - 10} more warnings: see them with --check")
+    _print_plan(done.plan, explain=explain)
+    state = "already up to date" if done.was_up_to_date else "saved"
+    print(f"Plan {state}: {done.checked.folder.plan_file}")
+    if done.replaced is not None:
+        print(f"The plan that was there is now {done.replaced}")
+    _print_written(written)
+    print(f"Next: autoseg_train {'3d_fullres' if '3d_fullres' in done.plan.configurations else '2d'}")
+
+
+def plan_alone(made: Plan, written: Sequence[Path], *, explain: bool, as_json: bool, quiet: bool) -> None:
+    """A plan that was made without images."""
+    if as_json:
+        print_json(made.model_dump(mode="json"))
+    elif not quiet:
+        _print_plan(made, explain=explain)
+        _print_written(written)
+
+
+def _print_written(written: Sequence[Path]) -> None:
+    for path in written:
+        print(f"Written: {path}")
+
+
+def _print_plan(made: Plan, *, explain: bool) -> None:
+    if explain:
+        print(pages.explain(made))
+    head, *rows = pages.table(made)
+    _print_table(head, rows)
+
+
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(*head, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    # Piped output must not be cut to the width of a terminal that is not there.
+    console = Console() if Console().is_terminal else Console(width=160)
+    console.print(table, highlight=False)
+
+
+def _range(rows: Sequence[Sequence[float]]) -> str:
+    return " / ".join(" x ".join(f"{value:.4g}" for value in row) for row in rows)
