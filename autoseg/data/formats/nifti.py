@@ -122,13 +122,13 @@ def _header_block(stream: IO[bytes], path: Path) -> bytes:
     raise unreadable(path, "it holds no NIfTI header" if block else "the file is empty")
 
 
-def _parsed(block: bytes) -> Any:
-    """The header as nibabel understands it, with its small repairs and without its messages."""
+def _parsed(block: bytes, *, repair: bool = True) -> Any:
+    """The header as nibabel understands it, without its messages; `repair` lets it correct small faults."""
     nibabel: Any = import_module("nibabel")
     kind = nibabel.Nifti1Header if len(block) == NIFTI1_BYTES else nibabel.Nifti2Header
     # Some programs leave the handedness (pixdim[0]) zero; nibabel takes that as 1, but only where it may repair the header.
     with nibabel.imageglobals.LoggingOutputSuppressor():
-        return kind(block, check=True)
+        return kind(block, check=repair)
 
 
 def _header(block: bytes, path: Path) -> Header:
@@ -147,7 +147,8 @@ def _header(block: bytes, path: Path) -> Header:
     if sum(size > 1 for size in extra) > 1:
         raise ImageError(f"{path}: the file has shape {shape}; expected three axes, and a fourth for channels.")
     x, y, z = (*shape[:3], 1, 1, 1)[:3]
-    spacing = [abs(float(zoom)) for zoom in header["pixdim"][3:0:-1]]
+    # As stored: nibabel's repair would turn a voxel size of zero into 1 mm.
+    spacing = [abs(float(zoom)) for zoom in _parsed(block, repair=False)["pixdim"][3:0:-1]]
     if len(shape) < 3:
         spacing[0] = FLAT_SPACING_MM
         affine[:3, 2] *= FLAT_SPACING_MM / (np.linalg.norm(affine[:3, 2]) or 1)

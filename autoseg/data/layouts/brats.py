@@ -62,9 +62,13 @@ def _best_template(candidates: Sequence[Template], folder: Path, patients: Seque
 
 
 def _has_sequences(patient: Path, template: Template) -> bool:
-    """Whether at least two sequences are there: one alone may be any folder with a file called ..._t1."""
-    images = images_in(patient)
-    return sum(_with_suffix(images, channel.suffixes) is not None for channel in template.channels) >= 2
+    """Whether at least two sequences are there, each of one patient only.
+
+    One sequence alone may be any file called ..._t1. The same image may lie there compressed and not compressed.
+    """
+    stems = {image_stem(path).lower() for path in images_in(patient)}
+    found = [sum(stem.endswith(channel.suffixes) for stem in stems) for channel in template.channels]
+    return max(found, default=0) == 1 and sum(found) >= 2
 
 
 def _case(patient: Path, template: Template, root: Path) -> Case:

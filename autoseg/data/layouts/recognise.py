@@ -15,8 +15,8 @@ from autoseg.extend import resolve
 LAYOUTS: dict[str, Layout] = {
     "nnunet": nnunet.find,
     "msd": msd.find,
-    "brats": brats.find,
     "listing": listing.find,
+    "brats": brats.find,
     "pictures": pictures.find,
 }
 """Arrangements of files, in the order in which they are tried."""
