@@ -83,7 +83,8 @@ def write_phantom(
 
 def case_id(index: int) -> str:
     """The name of case `index`, counted from 0."""
-    return f"PHANTOM_{index + 1:04d}"
+    # Four digits at the end would be read as the number of a channel, as nnU-Net names its files.
+    return f"PHANTOM_{index + 1:05d}"
 
 
 def is_held_out(index: int) -> bool:

@@ -23,25 +23,25 @@ def test_files_and_description_are_those_of_a_decathlon_task(folder):
     assert described["modality"] == {"0": "FLAIR", "1": "T1w", "2": "t1gd", "3": "T2w"}
     assert described["labels"] == {"0": "background", "1": "necrotic", "2": "edema", "4": "enhancing"}
     assert (described["numTraining"], described["numTest"]) == (7, 2)
-    assert described["test"] == ["./imagesTs/PHANTOM_0004.nii.gz", "./imagesTs/PHANTOM_0008.nii.gz"]
+    assert described["test"] == ["./imagesTs/PHANTOM_00004.nii.gz", "./imagesTs/PHANTOM_00008.nii.gz"]
     for pair in described["training"]:
         image, (labels, label_grid) = read_image(folder / pair["image"]), read_labels(folder / pair["label"])
         assert image.voxels.shape == (4, *SHAPE)
         assert image.voxels.dtype == np.int16
         assert label_grid.shape == SHAPE
         assert set(np.unique(labels)) <= {0, 1, 2, 4}
-    assert sorted(file.name for file in (folder / "labelsTs").iterdir()) == ["PHANTOM_0004.nii.gz", "PHANTOM_0008.nii.gz"]
+    assert sorted(file.name for file in (folder / "labelsTs").iterdir()) == ["PHANTOM_00004.nii.gz", "PHANTOM_00008.nii.gz"]
 
 
 def test_the_image_fills_the_field_of_view(folder):
-    geometry = read_header(folder / "imagesTr" / "PHANTOM_0001.nii.gz").geometry
+    geometry = read_header(folder / "imagesTr" / "PHANTOM_00001.nii.gz").geometry
     assert geometry.spacing_mm == pytest.approx((155 / 24, 240 / 32, 240 / 28))
     assert geometry.orientation == "LPS"
 
 
 def test_a_case_does_not_depend_on_how_many_there_are_nor_on_the_workers(folder, tmp_path):
     other = write_phantom(tmp_path, cases=2, shape=SHAPE, seed=1, workers=2)
-    for name in ("imagesTr/PHANTOM_0002.nii.gz", "labelsTr/PHANTOM_0002.nii.gz"):
+    for name in ("imagesTr/PHANTOM_00002.nii.gz", "labelsTr/PHANTOM_00002.nii.gz"):
         assert (other / name).read_bytes() == (folder / name).read_bytes()
     with (folder / "survival.csv").open() as many, (other / "survival.csv").open() as few:
         assert many.read().startswith(few.read())
@@ -49,14 +49,14 @@ def test_a_case_does_not_depend_on_how_many_there_are_nor_on_the_workers(folder,
 
 def test_another_seed_gives_other_patients(folder, tmp_path):
     other = write_phantom(tmp_path, cases=2, shape=SHAPE, seed=2, workers=1)
-    name = "labelsTr/PHANTOM_0001.nii.gz"
+    name = "labelsTr/PHANTOM_00001.nii.gz"
     assert (other / name).read_bytes() != (folder / name).read_bytes()
 
 
 def test_the_same_phantom_is_not_written_again(folder):
-    before = (folder / "imagesTr" / "PHANTOM_0001.nii.gz").stat().st_mtime_ns
+    before = (folder / "imagesTr" / "PHANTOM_00001.nii.gz").stat().st_mtime_ns
     assert write_phantom(folder.parent, cases=9, shape=SHAPE, seed=1, workers=1) == folder
-    assert (folder / "imagesTr" / "PHANTOM_0001.nii.gz").stat().st_mtime_ns == before
+    assert (folder / "imagesTr" / "PHANTOM_00001.nii.gz").stat().st_mtime_ns == before
 
 
 def test_a_folder_with_other_data_is_left_alone(tmp_path):
@@ -78,7 +78,7 @@ def test_the_survival_table_has_the_columns_of_brats_and_a_row_per_case(folder):
     with (folder / "survival.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["id", "Age", "Survival_days", "Extent_of_Resection"]
-    assert [row["id"] for row in rows] == [f"PHANTOM_{number:04d}" for number in range(1, 10)]
+    assert [row["id"] for row in rows] == [f"PHANTOM_{number:05d}" for number in range(1, 10)]
     assert {row["Extent_of_Resection"] for row in rows} <= {"GTR", "STR", "NA"}
 
 
@@ -107,5 +107,5 @@ def test_the_phantom_is_recognised_with_regions_and_with_labels_of_its_test_case
         ("TC", {1, 4}),
         ("ET", {4}),
     ]
-    assert [case.id for case in dataset.test_cases] == ["PHANTOM_0004", "PHANTOM_0008"]
+    assert [case.id for case in dataset.test_cases] == ["PHANTOM_00004", "PHANTOM_00008"]
     assert all(case.label_path(dataset.folder).exists() for case in dataset.test_cases)
