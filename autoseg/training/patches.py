@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -31,6 +31,14 @@ class Batch:
     image: Tensor
     target: Tensor
     case_ids: tuple[str, ...]
+
+
+class BatchSource(Protocol):
+    """Where batches come from; the same epoch and iteration give the same batch."""
+
+    def batch(self, epoch: int, iteration: int) -> Batch:
+        """One batch."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -140,7 +148,7 @@ class PatchSource:
 
 
 def prefetch(
-    source: PatchSource, *, epoch: int, iterations: int, ahead: int = 3, workers: int = 1
+    source: BatchSource, *, epoch: int, iterations: int, ahead: int = 3, workers: int = 1
 ) -> Iterator[tuple[Batch, float]]:
     """The batches 0 to `iterations` - 1 of an epoch, each with the seconds that were spent waiting for it.
 

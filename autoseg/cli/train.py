@@ -1,0 +1,109 @@
+"""`autoseg_train`: train a configuration of a planned data set."""
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from autoseg.cli.console import bars, command_line, print_json
+from autoseg.cli.train_display import display
+from autoseg.errors import TrainingError
+
+if TYPE_CHECKING:
+    from autoseg.training.fold import FoldResult
+
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|m|s)", re.IGNORECASE)
+_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+def train(
+    configuration: Annotated[str, typer.Argument(help="Configuration of the plan, e.g. 3d_fullres.")],
+    *,
+    dataset: Annotated[str | None, typer.Option("-d", "--dataset", help="Planned data set (default: the last).")] = None,
+    workspace: Annotated[Path | None, typer.Option("-w", "--workspace", help="Where plans and models lie.")] = None,
+    fold: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-f", "--fold", help="Fold 0 to 4, several as 0,1,2, or all for one model on every case (default: 0,1,2,3,4)."
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the model (default: the configuration).")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs (default: the plan's).")] = None,
+    iterations: Annotated[int | None, typer.Option("--iterations", min=1, help="Steps per epoch.")] = None,
+    time_budget: Annotated[
+        str | None,
+        typer.Option("--time-budget", help="Train for 20m, 1h30m, 2d instead; shared evenly by the folds.", metavar="TIME"),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any value of the plan, e.g. training.learning_rate=0.02.", metavar="K=V"),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Makes a run on a CPU repeatable.")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Processor cores to use.")] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Delete what was trained of these folds before.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results for machines.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
+) -> None:
+    """Train a configuration, preprocessing first where needed; the same command resumes a run that was broken off."""
+    from autoseg.training import run
+    from autoseg.workspace import open_workspace
+
+    quiet = quiet or as_json
+    if quiet:
+        logging.getLogger("autoseg").setLevel(logging.WARNING)
+    folder = open_workspace(workspace).chosen(dataset)
+    if not quiet and dataset is None:
+        print(f"Data set {folder.path.name}, planned last (another: -d).")
+    results = run.train(
+        folder,
+        configuration,
+        folds=[part for text in fold or [] for part in text.split(",") if part],
+        name=name,
+        settings=overrides(settings or (), epochs=epochs, iterations=iterations, seed=seed),
+        time_budget_s=None if time_budget is None else seconds_of(time_budget),
+        device=device,
+        threads=threads,
+        restart=restart,
+        progress=bars(quiet),
+        observer=display(quiet),
+    )
+    if as_json:
+        print_json([_for_machines(result) for result in results])
+    elif not quiet:
+        _report(results)
+
+
+def overrides(settings: Sequence[str], *, epochs: int | None, iterations: int | None, seed: int | None) -> list[str]:
+    """All values set on the command line as KEY=VALUE; options of their own come last and win."""
+    own = {"epochs": epochs, "iterations_per_epoch": iterations, "seed": seed}
+    return [*settings, *(f"training.{key}={value}" for key, value in own.items() if value is not None)]
+
+
+def seconds_of(text: str) -> float:
+    """Seconds that a time such as 30s, 20m, 1h30m or 2d stands for. Raises TrainingError for anything else."""
+    parts = _PART.findall(text)
+    total = sum(float(number) * _SECONDS[unit.lower()] for number, unit in parts)
+    if not total or _PART.sub("", text).strip():
+        raise TrainingError(f"--time-budget {text!r}: expected a time with its unit, for example 30s, 20m, 1h30m or 2d.")
+    return total
+
+
+def _for_machines(result: "FoldResult") -> dict[str, Any]:
+    return {**result.card.model_dump(mode="json"), "model": str(result.model), "was_finished": result.was_finished}
+
+
+def _report(results: Sequence["FoldResult"]) -> None:
+    for result in results:
+        card = result.card
+        done = "was trained before" if result.was_finished else f"{card.steps} steps in {card.seconds / 60:.1f} min"
+        dice = "-" if card.mean_pseudo_dice is None else f"{card.mean_pseudo_dice:.3f}"
+        print(f"fold {card.fold}: {done}, pseudo-Dice {dice}")
+    print(f"Model: {results[0].model}")
+    print("Next: autoseg_predict -i IN -o OUT")
+
+
+main = command_line(train)

@@ -1,0 +1,205 @@
+"""Training one fold: everything around the loop that lies in the fold's folder."""
+
+import logging
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from autoseg.artefacts import load, save
+from autoseg.data.splits import Splits
+from autoseg.losses import build_loss
+from autoseg.networks.unet import decoder_levels
+from autoseg.planning.plan import Configuration, Plan
+from autoseg.preprocessing.store import open_case
+from autoseg.training.budget import Pace, StepPace, TimePace
+from autoseg.training.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint, save_weights
+from autoseg.training.device import Precision
+from autoseg.training.interrupt import held_back
+from autoseg.training.lock import locked
+from autoseg.training.loop import Setup, Surroundings, fit
+from autoseg.training.model_folder import FOLD_FILE, FoldCard, fold_folder, network_of, weights_file
+from autoseg.training.observers import FoldFiles, Observer, Several, Start
+from autoseg.training.patches import Batch, BatchSource, PatchSource, prefetch
+from autoseg.training.state import TrainingState, as_checkpoint, new_state, restore
+
+BATCHES_AHEAD = 3
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """A trained fold: the model folder it lies in, its card, and whether it had been trained before."""
+
+    model: Path
+    card: FoldCard
+    was_finished: bool
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is the same for all folds of one call; `budget_s` is for each of them."""
+
+    model: Path
+    plan: Plan
+    configuration: Configuration
+    splits: Splits
+    preprocessed: Path
+    device: torch.device
+    precision: Precision
+    budget_s: float | None
+    observer: Observer
+
+
+def train_fold(task: Task, fold: str) -> FoldResult:
+    """Train a fold, from its last checkpoint if there is one; a finished fold is left alone.
+
+    Raises TrainingError while another process trains it.
+    """
+    folder = fold_folder(task.model, fold)
+    with locked(folder):
+        if (
+            (folder / FOLD_FILE).exists()
+            and stored_card(task, fold).finished
+            and weights_file(task.model, fold, "final").exists()
+        ):
+            logger.info("fold %s is finished; nothing to do (train it anew with --restart)", fold)
+            return FoldResult(model=task.model, card=stored_card(task, fold), was_finished=True)
+        state = _state(task, folder)
+        start = _start(task, fold, state)
+        observer = Several(FoldFiles(folder), task.observer)
+        save(_fold_card(task, start, state, finished=False), folder / FOLD_FILE)
+        observer.started(start)
+        try:
+            _fit(task, fold, state, observer)
+        finally:
+            observer.ended()
+        save_weights(state.weights, weights_file(task.model, fold, "final"))
+        card = _fold_card(task, start, state, finished=True)
+        save(card, folder / FOLD_FILE)
+        remove_checkpoints(folder)
+        return FoldResult(model=task.model, card=card, was_finished=False)
+
+
+def _state(task: Task, folder: Path) -> TrainingState:
+    """The state to train on from: fresh, or as the last whole checkpoint has it."""
+    if task.device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+    network = network_of(task.plan, task.configuration)
+    state = new_state(network, settings=task.plan.training, device=task.device, precision=task.precision)
+    checkpoint = load_checkpoint(folder)
+    if checkpoint is not None:
+        restore(state, checkpoint)
+    return state
+
+
+def _fit(task: Task, fold: str, state: TrainingState, observer: Observer) -> None:
+    settings = task.plan.training
+    folder = fold_folder(task.model, fold)
+    train_ids, validation_ids = task.splits.fold(fold)
+    pace = _pace(task)
+    setup = Setup(
+        settings=settings,
+        labels=task.plan.labels,
+        loss=build_loss(
+            settings.loss,
+            labels=task.plan.labels,
+            batch_dice=task.configuration.batch_dice,
+            deep_supervision_levels=decoder_levels(task.configuration.network) if settings.deep_supervision else 1,
+        ),
+        device=task.device,
+        precision=task.precision,
+        pace=pace,
+        training=_source(task, train_ids, augment=True),
+        validation=_source(task, validation_ids, augment=False),
+        stream=_ahead,
+        epochs=pace.epochs if isinstance(pace, StepPace) else None,
+        iterations=pace.iterations if isinstance(pace, StepPace) else None,
+    )
+    with held_back() as interrupted:
+        around = Surroundings(
+            save=lambda state: save_checkpoint(as_checkpoint(state), folder),
+            save_best=lambda state: save_weights(state.weights, weights_file(task.model, fold, "best")),
+            interrupted=interrupted,
+            observer=observer,
+        )
+        fit(state, setup, around)
+
+
+def _pace(task: Task) -> Pace:
+    settings = task.plan.training
+    if task.budget_s is not None:
+        return TimePace(budget_s=task.budget_s, validation=settings.validation_iterations)
+    return StepPace(
+        epochs=settings.epochs, iterations=settings.iterations_per_epoch, validation=settings.validation_iterations
+    )
+
+
+def _source(task: Task, ids: Sequence[str], *, augment: bool) -> BatchSource:
+    return PatchSource(
+        [open_case(task.preprocessed, id_) for id_ in ids],
+        configuration=task.configuration,
+        training=task.plan.training,
+        labels=task.plan.labels,
+        augment=augment,
+        # A GPU augments in passing what would keep several processor cores busy.
+        device=task.device if task.device.type == "cuda" else "cpu",
+    )
+
+
+def _ahead(source: BatchSource, *, epoch: int, iterations: int) -> Generator[tuple[Batch, float], None, None]:
+    yield from prefetch(source, epoch=epoch, iterations=iterations, ahead=BATCHES_AHEAD)
+
+
+def _start(task: Task, fold: str, state: TrainingState) -> Start:
+    train_ids, validation_ids = task.splits.fold(fold)
+    return Start(
+        configuration=task.configuration.name,
+        fold=fold,
+        device=str(task.device),
+        precision=task.precision.name,
+        parameters=sum(parameter.numel() for parameter in state.network.parameters()),
+        training_cases=len(train_ids),
+        validation_cases=len(validation_ids),
+        epochs=None if task.budget_s is not None else task.plan.training.epochs,
+        budget_s=task.budget_s,
+        first_epoch=state.position.epoch,
+        output_names=task.plan.labels.output_names,
+    )
+
+
+def _fold_card(task: Task, start: Start, state: TrainingState, *, finished: bool) -> FoldCard:
+    last = state.history[-1] if state.history else None
+    return FoldCard(
+        fold=start.fold,
+        finished=finished,
+        budget_s=task.budget_s,
+        device=start.device,
+        precision=start.precision,
+        threads=torch.get_num_threads(),
+        torch_version=torch.__version__,
+        parameters=start.parameters,
+        epochs=state.position.epoch,
+        steps=sum(row.steps for row in state.history),
+        seconds=state.position.elapsed_s,
+        train_loss=last.train_loss if last else None,
+        pseudo_dice=last.pseudo_dice if last else (),
+        mean_pseudo_dice=last.mean_pseudo_dice if last else None,
+        best_ema_pseudo_dice=state.best_ema,
+    )
+
+
+def stored_card(task: Task, fold: str) -> FoldCard:
+    """The card of a fold whose training has begun."""
+    remake = f"autoseg_train {task.configuration.name} -f {fold} --restart"
+    return load(FoldCard, fold_folder(task.model, fold) / FOLD_FILE, remake=remake)
+
+
+def forget(folder: Path) -> None:
+    """Delete what an earlier training left in a fold's folder."""
+    remove_checkpoints(folder)
+    for pattern in ("weights_*.safetensors", "history.csv", "progress.png", FOLD_FILE):
+        for path in folder.glob(pattern):
+            path.unlink()

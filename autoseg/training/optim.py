@@ -1,0 +1,81 @@
+"""Optimisers and learning-rate schedules: tables of functions."""
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import nn
+
+from autoseg.extend import resolve
+from autoseg.planning.plan import TrainingSettings
+
+POLY_POWER = 0.9
+
+OptimiserBuilder = Callable[[Iterable[nn.Parameter], TrainingSettings], torch.optim.Optimizer]
+Schedule = Callable[[float], float]
+"""The share of the full learning rate, 0 to 1, after a share of the training, 0 to 1."""
+
+
+def _sgd(parameters: Iterable[nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
+    return torch.optim.SGD(
+        parameters,
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov and settings.momentum > 0,
+        weight_decay=settings.weight_decay,
+    )
+
+
+def _adam(parameters: Iterable[nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+def _adamw(parameters: Iterable[nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+OPTIMISERS: dict[str, OptimiserBuilder] = {"sgd": _sgd, "adam": _adam, "adamw": _adamw}
+
+
+def poly(progress: float) -> float:
+    """(1 - progress)^0.9. Source: nnU-Net, which evaluates it once an epoch; here it falls at every step."""
+    return float((1 - progress) ** POLY_POWER)
+
+
+def cosine(progress: float) -> float:
+    """Half a cosine from 1 to 0. Source: Loshchilov and Hutter, ICLR 2017."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def constant(progress: float) -> float:
+    """Always 1."""
+    return 1.0
+
+
+SCHEDULES: dict[str, Schedule] = {"poly": poly, "cosine": cosine, "constant": constant}
+
+
+def build_optimiser(parameters: Iterable[nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
+    """The optimiser that `settings` name, over those parameters that are to be trained."""
+    build: OptimiserBuilder = resolve("optimiser", settings.optimiser, OPTIMISERS)
+    return build([parameter for parameter in parameters if parameter.requires_grad], settings)
+
+
+def learning_rate(settings: TrainingSettings, progress: float) -> float:
+    """The learning rate after a share `progress` (0 to 1) of the training.
+
+    Over the first `warmup_share` it rises linearly to `learning_rate`, over the rest it follows the schedule.
+    """
+    schedule: Schedule = resolve("schedule", settings.schedule, SCHEDULES)
+    progress = min(max(progress, 0.0), 1.0)
+    warmup = settings.warmup_share
+    if progress < warmup:
+        # Never quite zero: a first step of length zero would waste a batch.
+        return settings.learning_rate * max(progress / warmup, 0.01)
+    return settings.learning_rate * schedule((progress - warmup) / (1 - warmup))
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group of parameters the learning rate `rate`."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate

@@ -1,0 +1,151 @@
+"""Training a configuration of a planned data set: from the plan in the workspace to a model folder."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import torch
+
+from autoseg.artefacts import digest, load, save
+from autoseg.data.dataset import Dataset
+from autoseg.data.splits import Splits, make_splits
+from autoseg.errors import StaleError, TrainingError, unknown_name
+from autoseg.fingerprint import Fingerprint, verify_unchanged
+from autoseg.planning.plan import Plan
+from autoseg.planning.settings import apply_settings
+from autoseg.preprocessing.run import preprocess
+from autoseg.progress import SILENT, Progress
+from autoseg.training.device import choose_device, choose_precision
+from autoseg.training.fold import FoldResult, Task, forget, stored_card, train_fold
+from autoseg.training.lock import locked
+from autoseg.training.model_folder import (
+    CARD_FILE,
+    FOLD_FILE,
+    PLAN_FILE,
+    ModelCard,
+    differences,
+    fold_folder,
+    write_model,
+)
+from autoseg.training.observers import UNWATCHED, Observer
+from autoseg.workspace import DatasetFolder
+
+
+def train(
+    folder: DatasetFolder,
+    configuration: str,
+    *,
+    folds: Sequence[str] = (),
+    name: str | None = None,
+    settings: Sequence[str] = (),
+    time_budget_s: float | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    restart: bool = False,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+    observer: Observer = UNWATCHED,
+) -> list[FoldResult]:
+    """Train `folds` (all of the cross-validation by default) of a configuration, one after another.
+
+    Preprocesses what is not up to date, resumes folds that were broken off and leaves finished ones alone. `settings` are
+    KEY=VALUE overrides of the plan. `time_budget_s` is shared evenly by the folds; preprocessing is not counted. `restart`
+    deletes the folds first. Raises UnknownNameError for a configuration or fold that does not exist, StaleError when the
+    data has changed since it was planned, and TrainingError when the model folder was trained with other settings.
+    """
+    plan = apply_settings(load(Plan, folder.plan_file, remake="autoseg_plan DATASET"), list(settings))
+    if configuration not in plan.configurations:
+        raise unknown_name("configuration", configuration, plan.configurations)
+    splits = _splits(folder)
+    folds = list(dict.fromkeys(folds)) or list(splits.names)
+    for fold in folds:
+        splits.fold(fold)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    where = choose_device(device)
+    task = Task(
+        model=folder.models / (name or configuration),
+        plan=plan,
+        configuration=plan.configurations[configuration],
+        splits=splits,
+        preprocessed=folder.preprocessed(configuration),
+        device=where,
+        precision=choose_precision(plan.training.precision, where),
+        budget_s=None if time_budget_s is None else time_budget_s / len(folds),
+        observer=observer,
+    )
+    _prepare_data(folder, task, workers=workers, progress=progress)
+    return _train_folds(task, folds, name=name or configuration, restart=restart)
+
+
+def _splits(folder: DatasetFolder) -> Splits:
+    """The stored splits of a data set, made now where there are none."""
+    dataset = load(Dataset, folder.dataset_file, remake="autoseg_plan DATASET")
+    ids = [case.id for case in dataset.cases]
+    if not folder.splits_file.exists():
+        save(make_splits(ids), folder.splits_file)
+    splits = load(Splits, folder.splits_file, remake="delete it and train again")
+    gone = sorted(set(splits.case_ids) - set(ids))
+    if gone:
+        raise StaleError(
+            f"{folder.splits_file}: names case {gone[0]}, which is not in the data set any more. "
+            "Delete the file to have it made anew, or correct it."
+        )
+    return splits
+
+
+def _prepare_data(folder: DatasetFolder, task: Task, *, workers: int | None, progress: Progress) -> None:
+    dataset = load(Dataset, folder.dataset_file, remake="autoseg_plan DATASET")
+    fingerprint = load(Fingerprint, folder.fingerprint_file, remake="autoseg_plan DATASET")
+    verify_unchanged(dataset, fingerprint)
+    preprocess(
+        dataset,
+        digest(fingerprint),
+        task.plan,
+        task.configuration.name,
+        task.preprocessed,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def _train_folds(task: Task, folds: Sequence[str], *, name: str, restart: bool) -> list[FoldResult]:
+    if restart:
+        for fold in folds:
+            with locked(fold_folder(task.model, fold)):
+                forget(fold_folder(task.model, fold))
+    _check_same_settings(task, folds)
+    card = ModelCard(
+        name=name,
+        dataset=task.plan.dataset,
+        configuration=task.configuration.name,
+        autoseg_version=version("autoseg"),
+        made_from=task.plan.made_from,
+    )
+    write_model(task.model, plan=task.plan, card=card, splits=task.splits)
+    return [train_fold(task, fold) for fold in folds]
+
+
+def _check_same_settings(task: Task, folds: Sequence[str]) -> None:
+    """Refuse to mix trainings with different settings in one model folder."""
+    begun = sorted(path.parent.name.removeprefix("fold_") for path in task.model.glob(f"fold_*/{FOLD_FILE}"))
+    if not begun:
+        return
+    stored = load(Plan, task.model / PLAN_FILE, remake="autoseg_train ... --restart")
+    card = load(ModelCard, task.model / CARD_FILE, remake="autoseg_train ... --restart")
+    found = differences(stored, task.plan, task.configuration.name)
+    if card.configuration != task.configuration.name:
+        found = [f"configuration: {card.configuration} -> {task.configuration.name}"]
+    for fold in sorted(set(begun) & set(folds)):
+        budget_s = stored_card(task, fold).budget_s
+        if budget_s != task.budget_s:
+            found.append(f"time budget of fold {fold}: {_minutes(budget_s)} -> {_minutes(task.budget_s)}")
+    if found:
+        shown = "; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
+        raise TrainingError(
+            f"{task.model}: fold {', '.join(begun)} was trained with other settings: {shown}. Train beside it with --name "
+            "NAME, give the same settings again to resume, or train its folds anew with --restart."
+        )
+
+
+def _minutes(seconds: float | None) -> str:
+    return "none" if seconds is None else f"{seconds / 60:.4g} min"
