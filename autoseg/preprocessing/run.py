@@ -11,7 +11,7 @@ from autoseg.artefacts import FROZEN, digest, save
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.labels import LabelScheme
 from autoseg.data.readers import read_case, read_header, read_labels
-from autoseg.errors import AutosegError, DatasetError, ImageError, LabelError, unknown_name
+from autoseg.errors import DatasetError, ImageError, LabelError, unknown_name
 from autoseg.parallel import map_cases, sensible_workers
 from autoseg.planning.plan import Configuration, Normalisation, Plan, Resampling
 from autoseg.preprocessing.case import prepare
@@ -131,13 +131,8 @@ def _preprocess_case(item: tuple[Case, str], *, root: Path, plan: Plan, configur
             )
         prepared = prepare(image, plan, configuration, classes=plan.labels.encode(values))
     except (ImageError, LabelError) as error:
-        raise _named(error, case.id) from error
+        raise type(error)(f"case {case.id}: {error}") from error
     save_case(folder, case.id, prepared, labels=plan.labels, made_from=made_from)
-
-
-def _named(error: AutosegError, case_id: str) -> AutosegError:
-    text = str(error)
-    return error if case_id in text else type(error)(f"case {case_id}: {text}")
 
 
 def _id_of(item: tuple[Case, str]) -> str:

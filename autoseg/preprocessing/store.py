@@ -152,7 +152,7 @@ def _chosen(flat: NDArray[np.intp], shape: tuple[int, ...], rng: np.random.Gener
 def _compact_image(image: NDArray[np.float32]) -> NDArray[np.floating]:
     """Half precision where every value fits; training on normalised intensities does not see the difference."""
     largest = max(abs(float(image.min())), abs(float(image.max())))
-    return image.astype(np.float16) if largest <= np.finfo(np.float16).max else image
+    return image.astype(np.float16) if largest <= float(np.finfo(np.float16).max) else image
 
 
 def _write(path: Path, array: NDArray[np.generic]) -> int:
