@@ -5,16 +5,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+from torch import nn
 
 from autoseg.artefacts import digest
 from autoseg.errors import PredictionError, unknown_name
-from autoseg.prediction.predictor import Member
+from autoseg.planning.plan import Configuration, Plan
 from autoseg.training.model_folder import CARD_FILE, Model, Which, load_network, open_model, weights_file
 from autoseg.workspace import DatasetFolder
 
 PREFERRED = "3d_fullres"
 """The configuration taken where several are trained and none is named."""
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One configuration and its networks, one for each fold; they agree by the mean of their logits."""
+
+    plan: Plan
+    configuration: Configuration
+    networks: tuple[nn.Module, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +65,8 @@ def is_model_folder(path: Path) -> bool:
     return (path / CARD_FILE).is_file()
 
 
-def open_ensemble(
-    models: Sequence[Path], *, folds: Sequence[str] = (), which: Which = "final", device: torch.device | str = "cpu"
-) -> Ensemble:
-    """The networks of `folds` (none: all trained ones) of each model folder, loaded.
+def open_ensemble(models: Sequence[Path], *, folds: Sequence[str] = (), which: Which = "final") -> Ensemble:
+    """The networks of `folds` (none: all trained ones) of each model folder, loaded on the CPU.
 
     A fold without the weights asked for takes its other ones, which is noted. Raises UnknownNameError for a fold that is
     not trained and ArtefactError for a damaged model.
@@ -73,7 +80,7 @@ def open_ensemble(
         networks = []
         for fold in folds or model.folds:
             found = _available(model, fold, which, notes)
-            networks.append(load_network(model, fold, which=found, device=device))
+            networks.append(load_network(model, fold, which=found))
             seen.update(_file_digest(weights_file(model.path, fold, found)))
             used.append(fold)
         seen.update(digest(model.plan).encode())

@@ -15,8 +15,8 @@ from autoseg.planning.plan import Resampling
 from autoseg.preprocessing.case import Placement, restore
 from autoseg.preprocessing.resampling import axis_matrix, nearest_indices, separate_axis
 
-SLAB_BYTES = 64 * 2**20
-"""So much of the finer grid is decided at a time; memory grows neither with the classes nor with the image."""
+SLAB_BYTES = 16 * 2**20
+"""So much of the finer grid is decided at a time: it fits into a cache, and memory grows neither with classes nor size."""
 
 Orders = tuple[int, int, int]
 """Spline order of the interpolation along (z, y, x)."""

@@ -3,31 +3,25 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from autoseg.data.image import Image
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import PredictionError
-from autoseg.planning.plan import Configuration, Plan
+from autoseg.planning.plan import Configuration
+from autoseg.prediction.ensemble import Member, open_ensemble
 from autoseg.prediction.export import Exported, Scores, export, interpolation_orders
 from autoseg.prediction.sliding_window import predict_logits
 from autoseg.preprocessing.case import Placement, Prepared, prepare
 from autoseg.progress import SILENT, Progress
 from autoseg.training.device import Precision, choose_device, choose_precision
-
-
-@dataclass(frozen=True, eq=False)
-class Member:
-    """One configuration and its networks, one for each fold; they agree by the mean of their logits."""
-
-    plan: Plan
-    configuration: Configuration
-    networks: tuple[nn.Module, ...]
+from autoseg.training.model_folder import Which
 
 
 @dataclass(frozen=True)
@@ -75,6 +69,13 @@ class Predictor:
         for member in members:
             for network in member.networks:
                 network.to(self.device).eval()
+
+    @classmethod
+    def open(
+        cls, *models: Path, folds: Sequence[str] = (), which: Which = "final", settings: Settings | None = None
+    ) -> "Predictor":
+        """The predictor of the model folders `models`; see `open_ensemble` for folds and weights."""
+        return cls(open_ensemble(models, folds=folds, which=which).members, settings=settings)
 
     @property
     def channels(self) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ def predict(
     start = time.monotonic()
     settings = Settings(step=step, mirroring=mirroring, precision=precision, device=device)
     _check_output(inputs, output)
-    ensemble = open_ensemble(models, folds=folds, which=which, device=device)
+    ensemble = open_ensemble(models, folds=folds, which=which)
     predictor = Predictor(ensemble.members, settings=settings)
     for note in ensemble.notes:
         logger.info(note)

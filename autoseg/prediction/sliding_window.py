@@ -65,7 +65,8 @@ def windows(shape: Sequence[int], patch: Sequence[int], *, step: float) -> list[
     return list(product(*slices, *spans))
 
 
-@torch.inference_mode()
+# Not inference_mode: under it autocast would convert the weights anew for every window.
+@torch.no_grad()
 def predict_logits(
     networks: Sequence[nn.Module],
     image: Tensor,

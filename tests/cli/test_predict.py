@@ -29,7 +29,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def called(folders: Path, *words: str) -> Any:
-    return CliRunner().invoke(main, ["-i", str(folders / "in"), "-o", str(folders / "out"), "--device", "cpu", *words])
+    return CliRunner().invoke(main, ["-i", str(folders / "in"), "-o", str(folders / "out"), *words])
 
 
 def test_the_data_set_planned_last_and_its_full_resolution_are_taken_and_named(folders: Path) -> None:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,7 +8,8 @@ import torch
 from autoseg.data.image import Geometry, Image, reorient
 from autoseg.errors import PredictionError
 from autoseg.planning.plan import Plan
-from autoseg.prediction.predictor import Member, Predictor, Settings
+from autoseg.prediction.ensemble import Member
+from autoseg.prediction.predictor import Predictor, Settings
 from tests.prediction import small
 
 EXACT = Settings(precision="fp32", device="cpu")
@@ -96,6 +98,12 @@ def test_configurations_are_averaged_as_probabilities() -> None:
     expected = np.mean([one.probabilities.astype(np.float32) for one in alone if one.probabilities is not None], axis=0)
     assert together.probabilities is not None
     np.testing.assert_allclose(together.probabilities, expected, atol=2e-3)
+
+
+def test_a_predictor_is_opened_from_a_model_folder(tmp_path: Path) -> None:
+    voxels, model = image(small.scan(9, 10, 8)), small.write_small_model(tmp_path / "m", small.plan(), folds=("1", "2"))
+    opened = Predictor.open(model, settings=EXACT).predict(voxels).labels
+    np.testing.assert_array_equal(opened, Predictor([member(small.plan(), 1, 2)], settings=EXACT).predict(voxels).labels)
 
 
 def test_mirroring_can_be_left_out() -> None:
