@@ -57,9 +57,8 @@ class Blur:
 
 def _blurred(volume: Tensor, sigma: float, *, axis: int) -> Tensor:
     size = volume.shape[axis]
-    radius = max(1, int(2 * sigma + 0.25))  # the odd kernel size nearest to 4 sigma + 1/2
-    if size <= radius:
-        return volume
+    # The odd kernel size nearest to 6 sigma + 1/2, as far as the axis can be mirrored.
+    radius = min(max(1, int(3 * sigma + 0.25)), size - 1)
     weights = [math.exp(-0.5 * (offset / sigma) ** 2) for offset in range(radius + 1)]
     total = weights[0] + 2 * sum(weights[1:])
     blurred = volume * (weights[0] / total)

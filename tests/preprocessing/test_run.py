@@ -110,11 +110,11 @@ def test_labels_on_another_grid_name_their_case(dataset, tmp_path):
 
 def test_a_file_that_is_gone_names_its_case(dataset, tmp_path):
     (dataset.folder / "a.nii.gz").unlink()
-    with pytest.raises(DatasetError, match="case a: .*a.nii.gz cannot be found"):
+    with pytest.raises(DatasetError, match=r"case a: .*a\.nii\.gz cannot be found"):
         run(dataset, tmp_path / "done")
 
 
 def test_an_unknown_configuration_is_refused(dataset, tmp_path):
     config = configuration()
-    with pytest.raises(UnknownNameError, match="unknown configuration 'tset'. Did you mean 'test'"):
+    with pytest.raises(UnknownNameError, match=r"unknown configuration 'tset'\. Did you mean 'test'"):
         preprocess(dataset, "0", plan(config), "tset", tmp_path, workers=1)
