@@ -46,6 +46,8 @@ def map_cases(
     AutosegError is raised as it is, anything else as CaseFailedError with the worker's traceback. When a worker is
     killed, the cases under way are tried once more, alone; WorkerKilledError names the one that is killed again.
     """
+    if not items:
+        return []
     count = min(available_cores() if workers is None else workers, len(items))
     task = _Task(function=function, name=name, stage=stage)
     if executor is not None:

@@ -21,7 +21,7 @@ from autoseg.planning.rules import (
     resampled_shape,
     target_spacing,
 )
-from autoseg.planning.sizing import Budget, Sizing, fit
+from autoseg.planning.sizing import Budget, Sizing, fit, least_memory, shrinking, too_small
 
 LOW_RESOLUTION_BELOW = 0.25
 """A patch that covers less of the median image than this asks for a lower resolution too."""
@@ -132,6 +132,7 @@ def _normalisation(facts: Facts, index: int, *, inside: bool) -> Normalisation:
 
 def size_all(full: Resolution, *, facts: Facts, budget: Budget) -> dict[str, Sizing]:
     """Patch, network and batch of each configuration that the data set needs, by name."""
+    _check_budget(full, facts=facts, budget=budget)
     voxels = math.prod(full.median_shape) * facts.training_cases
     sized = {}
     if not full.is_flat:
@@ -145,6 +146,18 @@ def size_all(full: Resolution, *, facts: Facts, budget: Budget) -> dict[str, Siz
         full.spacing_mm[1:], full.median_shape[1:], budget=budget, outputs=facts.label_entries, dataset_voxels=voxels
     )
     return {"2d": in_plane, **sized}
+
+
+def _check_budget(full: Resolution, *, facts: Facts, budget: Budget) -> None:
+    """Raise PlanError when the memory is too small for the smallest network, naming what all configurations need."""
+    planes = [(full.spacing_mm[1:], full.median_shape[1:])]
+    volumes = [] if full.is_flat else [(full.spacing_mm, full.median_shape)]
+    needed = [
+        least_memory(shrinking(spacing, shape), preset=budget.preset, outputs=facts.label_entries)
+        for spacing, shape in (*planes, *volumes)
+    ]
+    if budget.gpu_memory_gb < max(needed):
+        raise too_small(budget, least=max(needed))
 
 
 def low_resolution(full: Sizing, *, facts: Facts, budget: Budget) -> Sizing | None:

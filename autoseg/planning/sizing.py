@@ -72,8 +72,9 @@ def fit(
     `dataset_voxels`. Raises PlanError when no network fits, naming the least budget.
     Source: Isensee et al., Nature Methods 18 (2021), supplement.
     """
-    start = topology(spacing_mm, _start_size(spacing_mm, median_shape))
-    design, shrunk = _shrunk_to(budget, start, spacing_mm=spacing_mm, median_shape=median_shape, outputs=outputs)
+    path = shrinking(spacing_mm, median_shape)
+    start = path[0]
+    shrunk, design = _first_affordable(path, budget=budget, outputs=outputs)
     preset, dimensions = budget.preset, len(spacing_mm)
     price = cost(design, preset, outputs=outputs)
     by_memory = round(budget.cost_limit(dimensions) / price * preset.reference_batch(dimensions))
@@ -99,20 +100,30 @@ def _start_size(spacing_mm: Sequence[float], median_shape: Sequence[float]) -> t
     return tuple(min(round(d * scale), n) for d, n in zip(density, median_shape, strict=True))
 
 
-def _shrunk_to(
-    budget: Budget, design: Topology, *, spacing_mm: Sequence[float], median_shape: Sequence[float], outputs: int
-) -> tuple[Topology, int]:
-    """The first design within the budget as the patch shrinks, and the number of steps."""
-    dimensions, steps = len(spacing_mm), 0
-    cheapest = price = cost(design, budget.preset, outputs=outputs)
-    while not budget.allows(price, dimensions=dimensions):
-        smaller = shrink(design, spacing_mm=spacing_mm, median_shape=median_shape)
-        if any(n < SMALLEST_EDGE and n < before for n, before in zip(smaller.patch_size, design.patch_size, strict=True)):
-            raise _too_small(budget, cheapest, dimensions=dimensions)
-        design, steps = smaller, steps + 1
-        price = cost(design, budget.preset, outputs=outputs)
-        cheapest = min(cheapest, price)
-    return design, steps
+def _first_affordable(path: Sequence[Topology], *, budget: Budget, outputs: int) -> tuple[int, Topology]:
+    """The first design on the way down that the budget allows, and its place there."""
+    dimensions = len(path[0].patch_size)
+    for steps, design in enumerate(path):
+        if budget.allows(cost(design, budget.preset, outputs=outputs), dimensions=dimensions):
+            return steps, design
+    raise too_small(budget, least=least_memory(path, preset=budget.preset, outputs=outputs))
+
+
+def shrinking(spacing_mm: Sequence[float], median_shape: Sequence[float]) -> list[Topology]:
+    """The designs that shrinking passes through, from the start to the last that halves its feature maps at all."""
+    path = [topology(spacing_mm, _start_size(spacing_mm, median_shape))]
+    while True:
+        smaller = shrink(path[-1], spacing_mm=spacing_mm, median_shape=median_shape)
+        if smaller.stages < 2 or min(smaller.patch_size) < min(SMALLEST_EDGE, *path[0].patch_size):
+            return path
+        path.append(smaller)
+
+
+def least_memory(path: Sequence[Topology], *, preset: Preset, outputs: int) -> float:
+    """The GPU memory in GB that the cheapest design on the way down asks for, rounded up to hundredths."""
+    cheapest = min(cost(design, preset, outputs=outputs) for design in path)
+    needed = Budget(preset=preset, gpu_memory_gb=preset.reference_gb)
+    return math.ceil(needed.least_gb(cheapest, dimensions=len(path[0].patch_size)) * 100) / 100
 
 
 def shrink(design: Topology, *, spacing_mm: Sequence[float], median_shape: Sequence[float]) -> Topology:
@@ -129,10 +140,9 @@ def shrink(design: Topology, *, spacing_mm: Sequence[float], median_shape: Seque
     return topology(spacing_mm, patch)
 
 
-def _too_small(budget: Budget, cheapest: int, *, dimensions: int) -> PlanError:
-    # Rounded up so that the value named is enough.
-    least = math.ceil(budget.least_gb(cheapest, dimensions=dimensions) * 100) / 100
+def too_small(budget: Budget, *, least: float) -> PlanError:
+    """The error for a budget under `least` GB."""
     return PlanError(
-        f"a budget of {budget.gpu_memory_gb:g} GB is too small for any {dimensions}-D network of preset "
-        f"{budget.preset.name!r}. The least that would do is {least:g} GB (--gpu-memory {least:g})."
+        f"a budget of {budget.gpu_memory_gb:g} GB is too small for any network of preset {budget.preset.name!r} on this "
+        f"data set. The least that would do is {least:g} GB (--gpu-memory {least:g})."
     )

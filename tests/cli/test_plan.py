@@ -1,0 +1,108 @@
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from autoseg.cli.plan import main
+from tests.planning.test_nnunet_files import DATASET, FINGERPRINT
+from tests.planning.test_run import raw  # noqa: F401
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "fingerprint.json").write_text(json.dumps(FINGERPRINT))
+    (tmp_path / "dataset.json").write_text(json.dumps(DATASET))
+    return ("--fingerprint", tmp_path / "fingerprint.json", "--dataset-json", tmp_path / "dataset.json")
+
+
+def test_planning_prints_the_configurations_the_place_and_the_next_command(raw, tmp_path):  # noqa: F811
+    done = run(raw, "-w", tmp_path / "ws", "--workers", 1)
+    assert done.exit_code == 0, done.output
+    assert "3d_fullres" in done.stdout
+    assert str(tmp_path / "ws" / "Task77_Ramp" / "plan.json") in done.stdout
+    assert "Next: autoseg_train 3d_fullres" in done.stdout
+    again = run(raw, "-w", tmp_path / "ws", "--workers", 1)
+    assert "Plan already up to date" in again.stdout
+
+
+def test_a_check_prints_what_was_understood_and_makes_no_plan(raw, tmp_path):  # noqa: F811
+    done = run(raw, "-w", tmp_path / "ws", "--workers", 1, "--check")
+    assert done.exit_code == 0, done.output
+    for text in ("4 cases to train on", "channels: MRI", "20 x 24 x 28", "organ", "No problems found"):
+        assert text in done.stdout
+    assert not list((tmp_path / "ws").rglob("plan.json"))
+
+
+def test_a_check_with_errors_lists_them_and_ends_with_code_2(raw, tmp_path):  # noqa: F811
+    (raw / "labels" / "ramp_3.nii.gz").write_bytes(b"no gzip")
+    done = run(raw, "-w", tmp_path / "ws", "--workers", 1, "--check")
+    assert done.exit_code == 2
+    assert "error: case ramp_3" in done.stdout
+
+
+def test_the_result_of_a_check_is_json_for_machines(raw, tmp_path):  # noqa: F811
+    done = run(raw, "-w", tmp_path / "ws", "--workers", 1, "--check", "--json")
+    found = json.loads(done.stdout)
+    assert found["understood"]["cases"] == 4
+    assert found["problems"] == []
+
+
+def test_a_plan_without_images_is_written_in_both_formats(files, tmp_path):
+    done = run(*files, "-o", tmp_path / "out", "--format", "nnunet", "--gpu-memory", 11)
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "out" / "plan.json").read_text())["gpu_memory_gb"] == 11
+    written = json.loads((tmp_path / "out" / "nnUNetPlans_11GB.json").read_text())
+    assert written["configurations"]["3d_fullres"]["normalization_schemes"] == ["CTNormalization"]
+
+
+def test_explaining_prints_the_decisions_without_writing(files):
+    done = run(*files, "--explain")
+    assert done.exit_code == 0, done.output
+    assert "target spacing: 1.5 x 1 x 1 mm" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset", "resenc"], "unknown preset 'resenc'. Did you mean 'resenc_"),
+        (["--gpu-memory", "0.001"], "The least that would do is"),
+        (["--set", "training.epoch=3"], "Did you mean 'training.epochs'"),
+        (["--set", "2d.patch_size=33,33"], "The nearest that fit"),
+        ([], "name a folder for the plan with -o DIR"),
+    ],
+)
+def test_bad_input_is_one_message_and_code_2(files, arguments, message):
+    done = run(*files, *arguments)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_command_without_data_set_says_what_to_name():
+    done = run()
+    assert done.exit_code == 2
+    assert "autoseg_plan DATASET" in done.stderr
+
+
+def test_planning_without_images_is_quick_and_imports_no_heavy_library(files, tmp_path):
+    code = (
+        "import sys\n"
+        f"sys.argv = ['autoseg_plan', *{[str(part) for part in files]!r}, '-o', {str(tmp_path)!r}]\n"
+        "from autoseg.cli.plan import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'torch', 'scipy', 'sklearn', 'SimpleITK', 'nibabel', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    # The promise is a second on a quiet machine; tests may share theirs with other work.
+    assert time.perf_counter() - start < 4
