@@ -17,7 +17,7 @@ _HOMES = {
     "read_image": "autoseg.data.readers",
 }
 
-__all__ = list(_HOMES)  # noqa: PLE0604
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
