@@ -84,7 +84,7 @@ def preprocess(
     settings = digest(relevant_settings(plan, configuration))
     stamps = {case.id: _stamp(case, dataset.folder, settings) for case in dataset.cases}
     pending = [case for case in dataset.cases if not is_stored(folder, case.id, made_from=stamps[case.id])]
-    logger.info("%s: %d of %d cases are up to date", configuration_name, len(stamps) - len(pending), len(stamps))
+    logger.debug("%s: %d of %d cases are up to date", configuration_name, len(stamps) - len(pending), len(stamps))
     if pending:
         # Settings travel by value: the work may be done in another process or on another machine.
         work = partial(_preprocess_case, root=dataset.folder, plan=plan, configuration=configuration, folder=folder)
