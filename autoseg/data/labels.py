@@ -15,6 +15,9 @@ OUTSIDE = -1
 """The class of voxels outside the scanned body in a preprocessed label map; training reads them as background."""
 
 
+_UNDECLARED = np.iinfo(np.int16).min
+
+
 class Label(BaseModel):
     """A name and the integer that stands for it in the files."""
 
@@ -116,14 +119,17 @@ class LabelScheme(BaseModel):
 
         Raises LabelError naming undeclared values and their voxel counts.
         """
-        unknown = self.undeclared(values)
-        if unknown:
-            listed = ", ".join(f"{value} ({count} voxels)" for value, count in unknown.items())
+        codes, low = (values, 0) if values.size == 0 else _from_zero(values)
+        table = np.full(int(codes.max(initial=0)) + 1, _UNDECLARED, dtype=np.int16)
+        for value, index in self._class_of_value.items():
+            if 0 <= value - low < len(table):
+                table[value - low] = index
+        classes: NDArray[np.int16] = table[codes]
+        if classes.min(initial=0) == _UNDECLARED:
+            listed = ", ".join(f"{value} ({count} voxels)" for value, count in self.undeclared(values).items())
             declared = ", ".join(str(value) for value in self._class_of_value)
             raise LabelError(f"undeclared label value {listed}; declared are {declared}")
-        known = np.array(sorted(self._class_of_value))
-        classes = np.array([self._class_of_value[int(value)] for value in known], dtype=np.int16)
-        return classes[np.searchsorted(known, values)]
+        return classes
 
     def decode(self, classes: NDArray[np.integer]) -> NDArray[np.integer]:
         """On-disk values of a map of `classes` (any shape, background 0), in the smallest integer type that holds them."""
@@ -149,6 +155,14 @@ class LabelScheme(BaseModel):
             assert writes is not None, "regions are completed by with_regions"
             classes[masks[index]] = self._class_of_value[writes]
         return classes
+
+
+def _from_zero(values: NDArray[np.integer]) -> tuple[NDArray[np.integer], int]:
+    """The values as indices, shifted where some are negative, and the shift."""
+    low = int(values.min())
+    if low >= 0:
+        return values, 0
+    return values.astype(np.int64) - low, low
 
 
 def paint_order(regions: Sequence[Region]) -> list[int]:
