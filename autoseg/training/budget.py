@@ -9,13 +9,16 @@ from typing import Protocol
 LONGEST_EPOCH_S = 600.0
 SHORTEST_EPOCH_S = 10.0
 EPOCHS_IN_A_BUDGET = 20
-"""An epoch under a time budget lasts a twentieth of it, within the two limits above."""
+"""An epoch under a time budget lasts a twentieth of it, within the limits around here."""
 
 VALIDATION_SHARE = 0.1
 """Share of a time budget's epoch that goes into validation, at most."""
 
-USED_UP = 0.98
-"""A budget of which so much is used is at its end: another epoch would not fit within 5 %."""
+STEPS_IN_AN_EPOCH = 10
+"""Fewer are not worth a validation and a checkpoint, where steps are slow."""
+
+NOT_WORTH_AN_EPOCH = 0.005
+"""Share of a budget that is left unused at its end."""
 
 FORGETTING = 0.9
 
@@ -147,8 +150,10 @@ class TimePace:
         return max(1, min(self.validation, fitting))
 
     def is_finished(self, position: Position) -> bool:
-        """When nothing worth an epoch is left of the budget."""
-        return position.elapsed_s >= USED_UP * self.budget_s
+        """When the shortest possible epoch would end further behind the budget than now is before it."""
+        shortest_s = sum(seconds or 0.0 for seconds in (position.step_s, position.validation_step_s, position.closing_s))
+        left = self.budget_s - position.elapsed_s
+        return position.epoch > 0 and left < max(shortest_s / 2, NOT_WORTH_AN_EPOCH * self.budget_s)
 
     def left_s(self, position: Position) -> float | None:
         """What is left of the budget."""
@@ -157,7 +162,8 @@ class TimePace:
     def _epoch_s(self, position: Position) -> float:
         """Seconds of this epoch: the time left at its start, shared evenly among the epochs left."""
         left = self.budget_s - position.epoch_started_s
-        usual = min(max(self.budget_s / EPOCHS_IN_A_BUDGET, SHORTEST_EPOCH_S), LONGEST_EPOCH_S)
+        least = max(SHORTEST_EPOCH_S, STEPS_IN_AN_EPOCH * (position.step_s or 0.0))
+        usual = max(min(self.budget_s / EPOCHS_IN_A_BUDGET, LONGEST_EPOCH_S), least)
         return left / max(1, round(left / usual))
 
     def _validation_starts_s(self, position: Position) -> float:

@@ -60,6 +60,8 @@ def train_fold(task: Task, fold: str) -> FoldResult:
     """
     folder = fold_folder(task.model, fold)
     with locked(folder):
+        for unfinished in folder.glob(".writing-*"):  # left by a run that was killed
+            unfinished.unlink()
         if (
             (folder / FOLD_FILE).exists()
             and stored_card(task, fold).finished

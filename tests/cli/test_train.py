@@ -58,15 +58,16 @@ def test_options_become_settings_and_come_last():
 
 def test_the_live_line_says_where_a_training_stands():
     assert step_line(STEP, ROW) == (
-        " 31% | epoch 3/10 step 7/50 | loss 0.123 | pseudo-Dice 0.600 | lr 0.0075 | 1.23 s/step | waiting 2% | left 1 h 02 min"
+        " 31% | epoch 3/10 step 7/50 | loss 0.123 | pseudo-Dice 0.600 | lr 0.0075 | 1.23 s/step | waiting 2% | "
+        "left 1 h 02 min"
     )
     assert "pseudo-Dice -" in step_line(STEP, None)
 
 
 def test_the_line_of_an_epoch_names_every_output():
     assert epoch_line(ROW, ("whole", "core")) == (
-        "epoch 2: 50 steps, loss -0.500 / -, pseudo-Dice 0.750 (average 0.600; whole 0.750, core -), 1.20 s/step, waiting 2%, "
-        "3 min 03 s so far"
+        "epoch 2: 50 steps, loss -0.500 / -, pseudo-Dice 0.750 (average 0.600; whole 0.750, core -), 1.20 s/step, "
+        "waiting 2%, 3 min 03 s so far"
     )
 
 

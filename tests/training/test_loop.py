@@ -193,7 +193,7 @@ def test_a_time_budget_is_kept_within_five_percent(budget_s, tick_s, epochs):
     timed = setup(chosen, pace=TimePace(budget_s=budget_s, validation=10), epochs=None, iterations=None)
     fit(found, timed, around(clock=Clock(tick_s)))
     assert found.position.elapsed_s == pytest.approx(budget_s, rel=0.05)
-    assert len(found.history) == epochs
+    assert len(found.history) == pytest.approx(epochs, abs=1)
     assert found.history[-1].learning_rate < 0.1 * chosen.learning_rate
 
 
