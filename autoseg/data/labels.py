@@ -119,17 +119,21 @@ class LabelScheme(BaseModel):
 
         Raises LabelError naming undeclared values and their voxel counts.
         """
-        codes, low = (values, 0) if values.size == 0 else _from_zero(values)
-        table = np.full(int(codes.max(initial=0)) + 1, _UNDECLARED, dtype=np.int16)
+        low, high = min(self._class_of_value), max(self._class_of_value)
+        if values.size and (values.min() < low or values.max() > high):
+            raise self._undeclared_error(values)
+        table = np.full(high - low + 1, _UNDECLARED, dtype=np.int16)
         for value, index in self._class_of_value.items():
-            if 0 <= value - low < len(table):
-                table[value - low] = index
-        classes: NDArray[np.int16] = table[codes]
+            table[value - low] = index
+        classes: NDArray[np.int16] = table[values if low == 0 else values.astype(np.int64) - low]
         if classes.min(initial=0) == _UNDECLARED:
-            listed = ", ".join(f"{value} ({count} voxels)" for value, count in self.undeclared(values).items())
-            declared = ", ".join(str(value) for value in self._class_of_value)
-            raise LabelError(f"undeclared label value {listed}; declared are {declared}")
+            raise self._undeclared_error(values)
         return classes
+
+    def _undeclared_error(self, values: NDArray[np.integer]) -> LabelError:
+        listed = ", ".join(f"{value} ({count} voxels)" for value, count in self.undeclared(values).items())
+        declared = ", ".join(str(value) for value in self._class_of_value)
+        return LabelError(f"undeclared label value {listed}; declared are {declared}")
 
     def decode(self, classes: NDArray[np.integer]) -> NDArray[np.integer]:
         """On-disk values of a map of `classes` (any shape, background 0), in the smallest integer type that holds them."""
@@ -155,14 +159,6 @@ class LabelScheme(BaseModel):
             assert writes is not None, "regions are completed by with_regions"
             classes[masks[index]] = self._class_of_value[writes]
         return classes
-
-
-def _from_zero(values: NDArray[np.integer]) -> tuple[NDArray[np.integer], int]:
-    """The values as indices, shifted where some are negative, and the shift."""
-    low = int(values.min())
-    if low >= 0:
-        return values, 0
-    return values.astype(np.int64) - low, low
 
 
 def paint_order(regions: Sequence[Region]) -> list[int]:
