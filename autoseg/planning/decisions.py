@@ -140,14 +140,17 @@ def _coverage(sizing: Sizing) -> float:
 
 
 def about_regions(labels: LabelScheme) -> list[Decision]:
-    """In which order regions are painted, and which value each writes; nothing where labels are the target."""
+    """In which order regions are painted, which value each writes, and the loss for them; nothing where labels are the target."""
     if labels.target != "regions":
         return []
     painted = [labels.regions[index] for index in paint_order(labels.regions)]
     value = ", then ".join(f"{region.name} writes {region.writes}" for region in painted)
     members = "; ".join(f"{region.name} = {', '.join(map(str, region.values))}" for region in painted)
     because = f"outer regions first, each writes the label that no region inside it holds ({members})"
-    return [Decision(name="regions", value=value, because=because, source="autoseg")]
+    return [
+        Decision(name="regions", value=value, because=because, source="autoseg"),
+        Decision(name="loss", value="dice_bce", because="a voxel may lie in several regions at once", source="nnU-Net v2"),
+    ]
 
 
 def times(values: Sequence[float]) -> str:

@@ -69,7 +69,7 @@ def make_plan(facts: Facts, *, preset: str = "nnunet", gpu_memory_gb: float | No
         preset=preset,
         gpu_memory_gb=budget.gpu_memory_gb,
         configurations=configurations(sizings, budget=budget, normalisation=normalisation),
-        training=TrainingSettings(mirror_axes=axes),
+        training=TrainingSettings(mirror_axes=axes, loss=_loss(facts)),
         decisions=(
             *why.about_data(facts, spacing_mm=full.spacing_mm, order=full.order, normalisation=normalisation),
             *(found for name, sizing in sizings.items() for found in why.about_size(name, sizing, budget=budget)),
@@ -79,6 +79,11 @@ def make_plan(facts: Facts, *, preset: str = "nnunet", gpu_memory_gb: float | No
         ),
         made_from=facts.made_from,
     )
+
+
+def _loss(facts: Facts) -> str:
+    """The loss for what is predicted: classes exclude each other, regions do not."""
+    return "dice_bce" if facts.labels.target == "regions" else "dice_ce"
 
 
 def _budget(preset: Preset, gpu_memory_gb: float | None) -> Budget:

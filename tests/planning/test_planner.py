@@ -96,6 +96,7 @@ def test_the_order_of_regions_and_what_they_write_is_a_decision():
     )
     plan = make_plan(brain(labels=train_on_regions(LabelScheme(labels=labels, regions=regions))))
     assert decision(plan, "regions").value == "WT writes 2, then TC writes 1, then ET writes 4"
+    assert plan.training.loss == decision(plan, "loss").value == "dice_bce"
 
 
 def test_every_choice_is_a_decision_with_numbers_and_source():
