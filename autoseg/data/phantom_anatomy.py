@@ -123,14 +123,14 @@ class _Scanner:
     @classmethod
     def drawn(cls, rng: np.random.Generator) -> "_Scanner":
         scale = 300 * np.exp(np.clip(rng.normal(0, 0.5), -1.2, 1.2))
-        return cls(float(scale), rng.uniform(0.0, 0.4), rng.uniform(0.05, 0.10), rng.uniform(0.06, 0.16))
+        return cls(float(scale), rng.uniform(0.0, 0.4), rng.uniform(0.04, 0.09), rng.uniform(0.05, 0.15))
 
 
 def _brightness(rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
     """BRIGHTNESS with this case's deviations; lesions stand out from white matter more or less."""
     usual = {name: np.array(values) * (1 + 0.05 * rng.standard_normal(4)) for name, values in BRIGHTNESS.items()}
     for name in LESIONS:
-        usual[name] = usual["white"] + rng.uniform(0.65, 1.15) * (usual[name] - usual["white"])
+        usual[name] = usual["white"] + rng.uniform(0.75, 1.15) * (usual[name] - usual["white"])
     return usual
 
 
