@@ -140,7 +140,7 @@ def _coverage(sizing: Sizing) -> float:
 
 
 def about_regions(labels: LabelScheme) -> list[Decision]:
-    """In which order regions are painted, which value each writes, and the loss for them; nothing where labels are the target."""
+    """The order in which regions are painted, the value each writes, their loss; nothing where labels are the target."""
     if labels.target != "regions":
         return []
     painted = [labels.regions[index] for index in paint_order(labels.regions)]
