@@ -20,7 +20,7 @@ from autoseg.training.interrupt import held_back
 from autoseg.training.lock import locked
 from autoseg.training.loop import Setup, Surroundings, fit
 from autoseg.training.model_folder import FOLD_FILE, FoldCard, fold_folder, network_of, weights_file
-from autoseg.training.observers import FoldFiles, Observer, Several, Start
+from autoseg.training.observers import UNWATCHED, FoldFiles, Observer, Several, Start
 from autoseg.training.patches import Batch, BatchSource, PatchSource, prefetch
 from autoseg.training.state import TrainingState, as_checkpoint, new_state, restore
 
@@ -98,11 +98,36 @@ def _state(task: Task, folder: Path) -> TrainingState:
 
 
 def _fit(task: Task, fold: str, state: TrainingState, observer: Observer) -> None:
-    settings = task.plan.training
     folder = fold_folder(task.model, fold)
+    with held_back() as interrupted:
+        around = Surroundings(
+            save=lambda state: save_checkpoint(as_checkpoint(state), folder),
+            save_best=lambda state: save_weights(state.weights, weights_file(task.model, fold, "best")),
+            interrupted=interrupted,
+            observer=observer,
+        )
+        fit(state, _setup(task, fold, _pace(task)), around)
+
+
+def measure_step_s(task: Task, fold: str) -> float:
+    """Seconds of a training step, measured on the second of two; what they learn is thrown away."""
+    settings = task.plan.training
+    network = network_of(task.plan, task.configuration)
+    state = new_state(network, settings=settings, device=task.device, precision=task.precision)
+    around = Surroundings(save=_forgotten, save_best=_forgotten, interrupted=lambda: False, observer=UNWATCHED)
+    fit(state, _setup(task, fold, StepPace(epochs=1, iterations=2, validation=1)), around)
+    assert state.position.step_s is not None, "two steps have been made"
+    return state.position.step_s
+
+
+def _forgotten(_state: TrainingState) -> None:
+    """Saves nothing."""
+
+
+def _setup(task: Task, fold: str, pace: Pace) -> Setup:
+    settings = task.plan.training
     train_ids, validation_ids = task.splits.fold(fold)
-    pace = _pace(task)
-    setup = Setup(
+    return Setup(
         settings=settings,
         labels=task.plan.labels,
         loss=build_loss(
@@ -120,14 +145,6 @@ def _fit(task: Task, fold: str, state: TrainingState, observer: Observer) -> Non
         epochs=pace.epochs if isinstance(pace, StepPace) else None,
         iterations=pace.iterations if isinstance(pace, StepPace) else None,
     )
-    with held_back() as interrupted:
-        around = Surroundings(
-            save=lambda state: save_checkpoint(as_checkpoint(state), folder),
-            save_best=lambda state: save_weights(state.weights, weights_file(task.model, fold, "best")),
-            interrupted=interrupted,
-            observer=observer,
-        )
-        fit(state, setup, around)
 
 
 def _pace(task: Task) -> Pace:

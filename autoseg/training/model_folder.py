@@ -26,7 +26,10 @@ Which = Literal["final", "best"]
 
 
 class ModelCard(BaseModel):
-    """What a model folder holds. `made_from` maps "dataset" and "fingerprint" to their digests."""
+    """What a model folder holds. `made_from` maps "dataset" and "fingerprint" to their digests.
+
+    `step_s` is the duration of a step measured before a training under a time budget, None for others.
+    """
 
     model_config = FROZEN
     format: int = MODEL_FORMAT
@@ -35,6 +38,7 @@ class ModelCard(BaseModel):
     configuration: str
     autoseg_version: str
     made_from: dict[str, str]
+    step_s: float | None = None
 
 
 class FoldCard(BaseModel):

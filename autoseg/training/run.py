@@ -1,7 +1,10 @@
 """Training a configuration of a planned data set: from the plan in the workspace to a model folder."""
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
@@ -15,7 +18,7 @@ from autoseg.planning.settings import apply_settings
 from autoseg.preprocessing.run import preprocess
 from autoseg.progress import SILENT, Progress
 from autoseg.training.device import choose_device, choose_precision
-from autoseg.training.fold import FoldResult, Task, forget, stored_card, train_fold
+from autoseg.training.fold import FoldResult, Task, forget, measure_step_s, stored_card, train_fold
 from autoseg.training.lock import locked
 from autoseg.training.model_folder import (
     CARD_FILE,
@@ -27,7 +30,12 @@ from autoseg.training.model_folder import (
     write_model,
 )
 from autoseg.training.observers import UNWATCHED, Observer
+from autoseg.training.short import fitted_to_budget
 from autoseg.workspace import DatasetFolder
+
+RESTART = "autoseg_train ... --restart"
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -48,7 +56,8 @@ def train(
     """Train `folds` (all of the cross-validation by default) of a configuration, one after another.
 
     Preprocesses what is not up to date, resumes folds that were broken off and leaves finished ones alone. `settings` are
-    KEY=VALUE overrides of the plan. `time_budget_s` is shared evenly by the folds; preprocessing is not counted. `restart`
+    KEY=VALUE overrides of the plan. `time_budget_s` is shared evenly by the folds; preprocessing and the two steps that
+    measure how many fit are not counted. Where few fit, batch, optimiser and augmentation are changed to suit. `restart`
     deletes the folds first. Raises UnknownNameError for a configuration or fold that does not exist, StaleError when the
     data has changed since it was planned, and TrainingError when the model folder was trained with other settings.
     """
@@ -74,7 +83,14 @@ def train(
         observer=observer,
     )
     _prepare_data(folder, task, workers=workers, progress=progress)
-    return _train_folds(task, folds, name=name or configuration, restart=restart)
+    if restart:
+        for fold in folds:
+            with locked(fold_folder(task.model, fold)):
+                forget(fold_folder(task.model, fold))
+    step_s = None if task.budget_s is None else _step_s(task, folds)
+    if task.budget_s is not None and step_s is not None:
+        task = _fitted(task, step_s=step_s, budget_s=task.budget_s, settings=settings)
+    return _train_folds(task, folds, name=name or configuration, step_s=step_s)
 
 
 def _splits(folder: DatasetFolder) -> Splits:
@@ -108,11 +124,26 @@ def _prepare_data(folder: DatasetFolder, task: Task, *, workers: int | None, pro
     )
 
 
-def _train_folds(task: Task, folds: Sequence[str], *, name: str, restart: bool) -> list[FoldResult]:
-    if restart:
-        for fold in folds:
-            with locked(fold_folder(task.model, fold)):
-                forget(fold_folder(task.model, fold))
+def _step_s(task: Task, folds: Sequence[str]) -> float:
+    """Seconds of a step: as measured when the model was begun, so that a resumed training has the same settings, or now."""
+    if _begun(task.model):
+        stored = load(ModelCard, task.model / CARD_FILE, remake=RESTART).step_s
+        if stored is not None:
+            return stored
+    return measure_step_s(task, folds[0])
+
+
+def _fitted(task: Task, *, step_s: float, budget_s: float, settings: Sequence[str]) -> Task:
+    """The task with settings that suit its budget."""
+    name = task.configuration.name
+    plan = fitted_to_budget(task.plan, name, step_s=step_s, budget_s=budget_s, settings=settings)
+    if plan != task.plan:
+        decision = plan.decisions[-1]
+        logger.info("%s: %s, because %s", decision.name, decision.value, decision.because)
+    return replace(task, plan=plan, configuration=plan.configurations[name])
+
+
+def _train_folds(task: Task, folds: Sequence[str], *, name: str, step_s: float | None) -> list[FoldResult]:
     _check_same_settings(task, folds)
     card = ModelCard(
         name=name,
@@ -120,6 +151,7 @@ def _train_folds(task: Task, folds: Sequence[str], *, name: str, restart: bool) 
         configuration=task.configuration.name,
         autoseg_version=version("autoseg"),
         made_from=task.plan.made_from,
+        step_s=step_s,
     )
     write_model(task.model, plan=task.plan, card=card, splits=task.splits)
     return [train_fold(task, fold) for fold in folds]
@@ -127,24 +159,32 @@ def _train_folds(task: Task, folds: Sequence[str], *, name: str, restart: bool) 
 
 def _check_same_settings(task: Task, folds: Sequence[str]) -> None:
     """Refuse to mix trainings with different settings in one model folder."""
-    begun = sorted(path.parent.name.removeprefix("fold_") for path in task.model.glob(f"fold_*/{FOLD_FILE}"))
+    begun = _begun(task.model)
     if not begun:
         return
-    stored = load(Plan, task.model / PLAN_FILE, remake="autoseg_train ... --restart")
-    card = load(ModelCard, task.model / CARD_FILE, remake="autoseg_train ... --restart")
-    found = differences(stored, task.plan, task.configuration.name)
+    stored = load(Plan, task.model / PLAN_FILE, remake=RESTART)
+    card = load(ModelCard, task.model / CARD_FILE, remake=RESTART)
+    budgets = {fold: stored_card(task, fold).budget_s for fold in sorted(set(begun) & set(folds))}
+    found = [
+        f"time budget of fold {fold}: {_minutes(budget_s)} -> {_minutes(task.budget_s)}"
+        for fold, budget_s in budgets.items()
+        if budget_s != task.budget_s
+    ]
     if card.configuration != task.configuration.name:
-        found = [f"configuration: {card.configuration} -> {task.configuration.name}"]
-    for fold in sorted(set(begun) & set(folds)):
-        budget_s = stored_card(task, fold).budget_s
-        if budget_s != task.budget_s:
-            found.append(f"time budget of fold {fold}: {_minutes(budget_s)} -> {_minutes(task.budget_s)}")
+        found.append(f"configuration: {card.configuration} -> {task.configuration.name}")
+    else:
+        found += differences(stored, task.plan, task.configuration.name)
     if found:
         shown = "; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
         raise TrainingError(
             f"{task.model}: fold {', '.join(begun)} was trained with other settings: {shown}. Train beside it with --name "
             "NAME, give the same settings again to resume, or train its folds anew with --restart."
         )
+
+
+def _begun(model: Path) -> list[str]:
+    """The folds whose training has begun."""
+    return sorted(path.parent.name.removeprefix("fold_") for path in model.glob(f"fold_*/{FOLD_FILE}"))
 
 
 def _minutes(seconds: float | None) -> str:
