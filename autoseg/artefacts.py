@@ -19,6 +19,19 @@ FROZEN = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=Fals
 Model = TypeVar("Model", bound=BaseModel)
 
 
+def refuse_unwritable(folder: Path, *, remedy: str) -> None:
+    """Make `folder` if it is not there; raises WorkspaceError, which ends with `remedy`, when it cannot be written in.
+
+    For the start of long work, so that its end is not lost.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise WorkspaceError(f"{folder}: cannot be written ({error.strerror}). {remedy}") from error
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that appears at `path` only once it is complete; on an error nothing changes there.
@@ -74,7 +87,7 @@ def load(model: type[Model], path: Path, *, remake: str) -> Model:
     try:
         found = model.model_validate_json(text)
     except ValidationError as error:
-        raise ArtefactError(f"{path}: {describe(error)}. Correct the key, or make the file anew with: {remake}") from error
+        raise ArtefactError(f"{path}: {describe(error)}. Correct the file, or make it anew with: {remake}") from error
     missing = _missing_keys(json.loads(text), found.model_dump(mode="json"))
     if missing:
         raise ArtefactError(f"{path}: {missing[0]}: missing. Add the key, or make the file anew with: {remake}")

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoseg.artefacts import written_whole
+from autoseg.artefacts import refuse_unwritable, written_whole
 from autoseg.errors import WorkspaceError, unknown_name
 
 DEFAULT_WORKSPACE = "autoseg_workspace"
@@ -51,6 +51,10 @@ class DatasetFolder:
         """One folder for each trained model."""
         return self.path / "models"
 
+    def model(self, name: str) -> Path:
+        """The folder of the model called `name`, whether it exists or not. Raises WorkspaceError for no plain name."""
+        return self.models / _plain(name)
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -59,8 +63,8 @@ class Workspace:
     root: Path
 
     def dataset(self, name: str) -> DatasetFolder:
-        """The folder of the data set called `name`, whether it exists or not."""
-        return DatasetFolder(self.root / name)
+        """The folder of the data set called `name`, whether it exists or not. Raises WorkspaceError for no plain name."""
+        return DatasetFolder(self.root / _plain(name))
 
     def planned(self) -> list[str]:
         """Names of the data sets that have a plan."""
@@ -92,10 +96,17 @@ class Workspace:
     def _current(self) -> str:
         try:
             return str(json.loads(self._current_file.read_text())["dataset"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise WorkspaceError(
                 f"{self.root}: no data set has been planned here. Run: autoseg_plan DATASET, or name a workspace with -w."
             ) from error
+
+
+def _plain(name: str) -> str:
+    """The name, if it can be that of one folder: another would lead out of the workspace."""
+    if name in ("", ".", "..") or set(name) & set("/\\\0"):
+        raise WorkspaceError(f"name {name!r}: expected the name of a folder, without slashes. Choose another with --name.")
+    return name
 
 
 def open_workspace(folder: Path | None = None) -> Workspace:
@@ -104,13 +115,5 @@ def open_workspace(folder: Path | None = None) -> Workspace:
     Raises WorkspaceError when it cannot be written.
     """
     root = Path(folder or os.environ.get("AUTOSEG_WORKSPACE") or DEFAULT_WORKSPACE).expanduser().absolute()
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        probe = root / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise WorkspaceError(
-            f"workspace {root} cannot be written ({error.strerror}). Choose another with -w DIR or AUTOSEG_WORKSPACE."
-        ) from error
+    refuse_unwritable(root, remedy="Choose another workspace with -w DIR or AUTOSEG_WORKSPACE.")
     return Workspace(root)

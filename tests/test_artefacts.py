@@ -56,7 +56,7 @@ def test_missing_and_unknown_keys_are_refused(tmp_path, stored, message):
 
 
 def test_text_that_is_not_json_is_refused_with_the_command_that_remakes_it(tmp_path):
-    with pytest.raises(ArtefactError, match=r"not JSON .* make the file anew with: autoseg_plan DATASET"):
+    with pytest.raises(ArtefactError, match=r"not JSON .* make it anew with: autoseg_plan DATASET"):
         load_text(tmp_path, '{"name": ')
 
 

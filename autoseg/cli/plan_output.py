@@ -31,7 +31,7 @@ def check(checked: Checked, *, as_json: bool, quiet: bool) -> None:
         print(f"  {known.cases} cases to train on, {known.test_cases} to predict")
         print(f"  channels: {', '.join(known.channels)}")
         if known.shapes is not None and known.spacings_mm is not None:
-            print(f"  shape (z x y x x, smallest / median / largest): {_range(known.shapes)}")
+            print(f"  shape (z, y, x; smallest / median / largest): {_range(known.shapes)}")
             print(f"  spacing in mm: {_range(known.spacings_mm)}")
         _print_table(
             ("label", "value", "voxels", "cases"),

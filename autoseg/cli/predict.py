@@ -92,7 +92,10 @@ def _show(report: "PredictionReport", output: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{len(report.cases) - len(report.failed)} of {len(report.cases)} cases in {output}")
+    # Paths and lists must not be broken over lines: they are copied.
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"{len(report.cases) - len(report.failed)} of {len(report.cases)} cases in {output}", markup=False)
+    table = Table()
     columns = list(dict.fromkeys(name for case in report.cases for name in case.volumes_ml))
     for name in ("case", *(f"{column} (ml)" for column in columns), "seconds"):
         table.add_column(name, justify="left" if name == "case" else "right")
@@ -100,11 +103,11 @@ def _show(report: "PredictionReport", output: Path) -> None:
         volumes = [f"{case.volumes_ml[name]:.2f}" if name in case.volumes_ml else "" for name in columns]
         state = "failed" if case.error else "was there" if case.skipped else f"{sum(case.seconds.values()):.1f}"
         table.add_row(case.id, *volumes, state)
-    Console().print(table)
+    console.print(table)
     stages = {
         name: sum(case.seconds.get(name, 0.0) for case in report.cases if not case.skipped) for name in _stages(report)
     }
-    Console().print(
+    console.print(
         f"{report.seconds:.1f} s ({', '.join(f'{name} {seconds:.1f}' for name, seconds in stages.items())}), "
         f"{report.precision} on {report.device}, {', '.join(report.configurations)}, folds {', '.join(report.folds)}"
     )

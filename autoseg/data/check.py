@@ -76,10 +76,14 @@ def check_content(
     return problems
 
 
-def unreadable_file(case: Case, file: str, reason: Exception) -> Problem:
-    """The problem of a file whose voxels could not be read, for an ImageError met on the way."""
-    text = str(reason)
-    return _problem("error", case, file, "file", found=text, expected="a readable image", advice="Replace it.")
+def unreadable_file(case: Case, file: str, reason: Exception | str) -> Problem:
+    """The problem of a file whose voxels could not be read, for an ImageError met on the way or its text."""
+    # An ImageError names the file, says what is wrong, and ends with its advice: a problem has a field for each.
+    found, _, advice = str(reason).rpartition(f"{file}: ")[2].partition(". ")
+    expected = "a readable label map" if file == case.label else "a readable image"
+    return _problem(
+        "error", case, file, "file", found=found.rstrip("."), expected=expected, advice=advice or "Replace the file."
+    )
 
 
 def count_values(labels: NDArray[np.integer]) -> dict[int, int]:
@@ -134,15 +138,17 @@ def _duplicate(case: Case, field: str, *, found: str, expected: str) -> Problem:
 
 
 def _unreadable_files(headers: CaseHeaders) -> list[Problem]:
-    problems = []
-    for file, header in _files(headers):
-        if isinstance(header, str):
-            is_label = file == headers.case.label
-            missing = "label missing" if is_label else "channel missing"
-            field, advice = (missing, "Add the file, or remove the case.") if header == NOTHING else ("file", "Replace it.")
-            expected = "a label map" if is_label else "a readable image"
-            problems.append(_problem("error", headers.case, file, field, found=header, expected=expected, advice=advice))
-    return problems
+    broken = [(file, header) for file, header in _files(headers) if isinstance(header, str)]
+    return [
+        _missing_file(headers.case, file) if reason == NOTHING else unreadable_file(headers.case, file, reason)
+        for file, reason in broken
+    ]
+
+
+def _missing_file(case: Case, file: str) -> Problem:
+    kind, expected = ("label", "a label map") if file == case.label else ("channel", "an image")
+    advice = "Add the file, or remove the case."
+    return _problem("error", case, file, f"{kind} missing", found=NOTHING, expected=expected, advice=advice)
 
 
 def _channel_count(headers: CaseHeaders, channels: Sequence[str]) -> list[Problem]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autoseg.artefacts import digest, save
+from autoseg.artefacts import digest, refuse_unwritable, save
 from autoseg.data.image import compare_grids
 from autoseg.data.labels import Label, LabelScheme
 from autoseg.data.readers import read_labels
@@ -52,6 +52,8 @@ def evaluate(
     pairing = match(found, expected, allow_missing=allow_missing)
     if pairing.extra:
         logger.warning("predictions without a reference, not evaluated: %s", ", ".join(pairing.extra))
+    output = output or predictions
+    refuse_unwritable(output, remedy="Choose another folder with -o DIR.")
     scheme = labels or labels_in(pairing.pairs, workers=workers, progress=progress)
     cases = map_cases(
         partial(_evaluate_pair, scheme=scheme, metrics=tuple(metrics)),
@@ -65,7 +67,6 @@ def evaluate(
     evaluation = _summed_up(
         cases, metrics=metrics, scheme=scheme, pairing=pairing, predictions=predictions, references=folder
     )
-    output = output or predictions
     save(evaluation, output / EVALUATION_FILE)
     write_case_table(evaluation, output / CASES_FILE)
     return evaluation

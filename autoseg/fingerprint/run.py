@@ -69,12 +69,18 @@ def examine_case(case: Case, *, dataset: Dataset) -> CaseRecord:
         assert label_path is not None, "training cases have labels"
         labels, _ = read_labels(label_path)
     except ImageError as error:
-        return CaseRecord(id=case.id, files={}, measurement=None, problems=(unreadable_file(case, case.images[0], error),))
+        problem = unreadable_file(case, _culprit(case, error), error)
+        return CaseRecord(id=case.id, files={}, measurement=None, problems=(problem,))
     problems = tuple(check_content(case, image=image, labels=labels, scheme=dataset.labels, channels=dataset.channels))
     measured = None
     if not has_errors(problems) and image.geometry.shape == labels.shape:
         measured = measure(image, labels, scheme=dataset.labels, label_voxels=count_values(labels))
     return CaseRecord(id=case.id, files=stamps, measurement=measured, problems=problems)
+
+
+def _culprit(case: Case, error: ImageError) -> str:
+    """The file of the case that the error names, else its first image."""
+    return next((name for name in files_of(case) if name in str(error)), case.images[0])
 
 
 def assemble(dataset: Dataset, records: Sequence[CaseRecord]) -> Fingerprint:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autoseg.artefacts import load, save, written_whole
+from autoseg.artefacts import load, refuse_unwritable, save, written_whole
 from autoseg.data.dataset import Case
 from autoseg.data.image import Geometry
 from autoseg.data.readers import is_image, read_case, write_labels
@@ -73,6 +73,7 @@ def predict(
         earlier[case.id].model_copy(update={"skipped": True}) for case in cases if case.id in earlier
     ]
     todo = [case for case in cases if case.id not in earlier]
+    refuse_unwritable(output, remedy="Choose another folder with -o DIR.")
     windows = progress if len(todo) <= FEW_CASES else SILENT
     for case in progress.track(_pipeline(wanted, todo, windows), description="predicting", total=len(todo)):
         done.append(case)

@@ -1,11 +1,12 @@
 """Training one fold: everything around the loop that lies in the fold's folder."""
 
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from autoseg.artefacts import load, save
 from autoseg.data.splits import Splits
@@ -130,12 +131,7 @@ def _setup(task: Task, fold: str, pace: Pace) -> Setup:
     return Setup(
         settings=settings,
         labels=task.plan.labels,
-        loss=build_loss(
-            settings.loss,
-            labels=task.plan.labels,
-            batch_dice=task.configuration.batch_dice,
-            deep_supervision_levels=decoder_levels(task.configuration.network) if settings.deep_supervision else 1,
-        ),
+        loss=loss_of(task),
         device=task.device,
         precision=task.precision,
         pace=pace,
@@ -144,6 +140,17 @@ def _setup(task: Task, fold: str, pace: Pace) -> Setup:
         stream=_ahead,
         epochs=pace.epochs if isinstance(pace, StepPace) else None,
         iterations=pace.iterations if isinstance(pace, StepPace) else None,
+    )
+
+
+def loss_of(task: Task) -> Callable[[Sequence[Tensor], Tensor], Tensor]:
+    """The loss that the plan names, for as many outputs as the network has."""
+    settings = task.plan.training
+    return build_loss(
+        settings.loss,
+        labels=task.plan.labels,
+        batch_dice=task.configuration.batch_dice,
+        deep_supervision_levels=decoder_levels(task.configuration.network) if settings.deep_supervision else 1,
     )
 
 

@@ -9,16 +9,19 @@ from pathlib import Path
 import torch
 
 from autoseg.artefacts import digest, load, save
+from autoseg.augmentation.policy import POLICIES
 from autoseg.data.dataset import Dataset
 from autoseg.data.splits import Splits, make_splits
 from autoseg.errors import StaleError, TrainingError, unknown_name
+from autoseg.extend import resolve
 from autoseg.fingerprint import Fingerprint, verify_unchanged
+from autoseg.networks.unet import NETWORKS
 from autoseg.planning.plan import Plan
 from autoseg.planning.settings import apply_settings
 from autoseg.preprocessing.run import preprocess
 from autoseg.progress import SILENT, Progress
 from autoseg.training.device import choose_device, choose_precision
-from autoseg.training.fold import FoldResult, Task, forget, measure_step_s, stored_card, train_fold
+from autoseg.training.fold import FoldResult, Task, forget, loss_of, measure_step_s, stored_card, train_fold
 from autoseg.training.lock import locked
 from autoseg.training.model_folder import (
     CARD_FILE,
@@ -30,6 +33,7 @@ from autoseg.training.model_folder import (
     write_model,
 )
 from autoseg.training.observers import UNWATCHED, Observer
+from autoseg.training.optim import OPTIMISERS, SCHEDULES
 from autoseg.training.short import fitted_to_budget
 from autoseg.workspace import DatasetFolder
 
@@ -72,7 +76,7 @@ def train(
         torch.set_num_threads(threads)
     where = choose_device(device)
     task = Task(
-        model=folder.models / (name or configuration),
+        model=folder.model(name or configuration),
         plan=plan,
         configuration=plan.configurations[configuration],
         splits=splits,
@@ -82,6 +86,7 @@ def train(
         budget_s=None if time_budget_s is None else time_budget_s / len(folds),
         observer=observer,
     )
+    _refuse_unknown_parts(task)
     _prepare_data(folder, task, workers=workers, progress=progress)
     if restart:
         for fold in folds:
@@ -91,6 +96,16 @@ def train(
     if task.budget_s is not None and step_s is not None:
         task = _fitted(task, step_s=step_s, budget_s=task.budget_s, settings=settings)
     return _train_folds(task, folds, name=name or configuration, step_s=step_s)
+
+
+def _refuse_unknown_parts(task: Task) -> None:
+    """Raise for names in the plan that stand for nothing, before preprocessing takes time or a model folder is begun."""
+    settings = task.plan.training
+    resolve("network", task.configuration.network.kind, NETWORKS)
+    resolve("optimiser", settings.optimiser, OPTIMISERS)
+    resolve("schedule", settings.schedule, SCHEDULES)
+    resolve("augmentation policy", settings.augmentation, POLICIES)
+    loss_of(task)
 
 
 def _splits(folder: DatasetFolder) -> Splits:

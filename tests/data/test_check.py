@@ -152,7 +152,12 @@ def test_a_sound_case_has_no_problem_in_its_voxels() -> None:
 
 def test_a_file_that_turns_out_unreadable_becomes_a_problem() -> None:
     problem = unreadable_file(CASE, CASE.images[0], ImageError("a_t1.nii.gz: it is truncated"))
-    assert (problem.severity, problem.found) == ("error", "a_t1.nii.gz: it is truncated")
+    assert (problem.severity, problem.found) == ("error", "it is truncated")
+
+
+def test_the_advice_of_the_error_is_kept_and_the_file_is_named_once() -> None:
+    problem = unreadable_file(CASE, "a_seg.nii.gz", ImageError("/raw/a_seg.nii.gz: 3 fractions, such as 0.5. Ask nearest."))
+    assert problem.message.endswith("found 3 fractions, such as 0.5, expected a readable label map. Ask nearest.")
 
 
 @settings(max_examples=50, deadline=None)

@@ -23,7 +23,8 @@ def find(folder: Path, _template: Template | None) -> Found:
     content = read_json(file)
     if not isinstance(content, dict):
         raise OtherLayoutError(f"{NAME} holds a list, no object")
-    if "training" not in content and "modality" not in content and not (folder / "imagesTr").is_dir():
+    is_a_list = "cases" in content or not (folder / "imagesTr").is_dir()
+    if "training" not in content and "modality" not in content and is_a_list:
         raise OtherLayoutError(f"{NAME} has neither of the keys 'modality' and 'training'")
     channels = channel_names(required(content, "modality", file=file, kind=dict), key="modality", file=file)
     entries = required(content, "training", file=file, kind=list)
@@ -58,7 +59,8 @@ def _training_case(entry: Any, *, key: str, folder: Path, missing: list[str]) ->
 def _test_cases(content: Mapping[str, Any], folder: Path) -> list[Case]:
     """Cases of `test`, which holds paths, or objects with the path as "image"."""
     cases = []
-    for index, entry in enumerate(content.get("test", [])):
+    entries = required(content, "test", file=folder / NAME, kind=list) if "test" in content else []
+    for index, entry in enumerate(entries):
         named = entry.get("image") if isinstance(entry, Mapping) else entry
         if not isinstance(named, str):
             raise DatasetError(f"{folder / NAME}: test.{index}: expected the path of an image, found {entry!r:.120}.")

@@ -115,12 +115,16 @@ def _listed_cases(entries: Mapping[str, Any], folder: Path) -> list[Case]:
     missing: list[str] = []
     cases = []
     for name, entry in entries.items():
-        if not isinstance(entry, Mapping) or not isinstance(entry.get("images"), list) or not entry.get("label"):
-            raise DatasetError(f"{folder / NAME}: dataset.{name}: expected an object with 'images' and 'label'.")
-        images = tuple(relative((folder / path).absolute(), folder) for path in entry["images"])
-        label = relative((folder / str(entry["label"])).absolute(), folder)
+        listed = entry.get("images") if isinstance(entry, Mapping) else None
+        named: list[Any] = [*listed, entry["label"]] if isinstance(listed, list) and listed and "label" in entry else [None]
+        if not all(isinstance(path, str) and path for path in named):
+            raise DatasetError(
+                f"{folder / NAME}: dataset.{name}: expected an object with the paths 'images' and 'label', "
+                f"found {entry!r:.120}."
+            )
+        *images, label = (relative((folder / path).absolute(), folder) for path in named)
         missing += [f"dataset.{name}: {path}" for path in (*images, label) if not (folder / path).exists()]
-        cases.append(Case(id=name, images=images, label=label))
+        cases.append(Case(id=name, images=tuple(images), label=label))
     refuse_missing(missing, folder / NAME)
     return cases
 
