@@ -28,6 +28,9 @@ from autoseg.parallel import map_cases
 from autoseg.progress import SILENT, Progress
 
 NAME = "Task01_Phantom"
+CASES = 26
+SHAPE: Shape = (40, 64, 64)
+"""Voxels (z, y, x) of 3.9 x 3.75 x 3.75 mm, about the coarsest that leave an enhancing rim whole."""
 SURVIVAL_FILE = "survival.csv"
 SMALLEST_EDGE = 24
 """Voxels along each axis below which tumour parts vanish between voxels."""
@@ -48,8 +51,8 @@ class Survival:
 def write_phantom(
     folder: Path,
     *,
-    cases: int,
-    shape: Shape,
+    cases: int = CASES,
+    shape: Shape = SHAPE,
     seed: int = 0,
     workers: int | None = None,
     progress: Progress = SILENT,

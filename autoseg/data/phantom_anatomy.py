@@ -147,7 +147,7 @@ def _healthy(space: "_Space", *, radius: Field, rng: np.random.Generator) -> dic
     wishes = {
         "csf": np.maximum(ventricles, _soft(1.0 + 2.5 * folds - depth)),
         "vessel": _soft(4 * (space.field(rng, 12) - 2.6)),
-        "spot": _soft(3 * (space.field(rng, 16) - rng.uniform(2.0, 3.0))) * (depth > 4),
+        "spot": _soft(3 * (space.field(rng, 16) - rng.uniform(2.3, 3.2))) * (depth > 4),
         "grey": np.maximum(_soft(8 + 5 * folds - depth), nuclei),
     }
     left, shares = np.ones_like(radius), {}
@@ -161,13 +161,13 @@ def _draw_tumour(brain_mm: NDArray[np.float64], rng: np.random.Generator) -> _Tu
     direction = rng.standard_normal(3)
     direction /= np.linalg.norm(direction)
     centre = direction * brain_mm * rng.uniform(0.2, 0.5)
-    radius = rng.uniform(24, 38)
+    radius = rng.uniform(24, 36)
     core_radius = radius * rng.uniform(0.7, 0.88)
     shift = rng.uniform(-0.15, 0.15, size=3) * radius
     return _Tumour(
         centre_mm=_triple(centre),
         core_centre_mm=_triple(centre + shift),
-        radii_mm=_triple(radius * rng.uniform(0.8, 1.2, size=3)),
+        radii_mm=_triple(radius * rng.uniform(0.85, 1.15, size=3)),
         core_radii_mm=_triple(core_radius * rng.uniform(0.85, 1.15, size=3)),
         rim=rng.uniform(0.22, 0.36),
         enhances=bool(rng.random() > 0.2),
