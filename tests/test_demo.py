@@ -4,6 +4,8 @@ from autoseg.data.phantom import write_phantom
 from autoseg.demo import run_demo
 from autoseg.errors import DatasetError
 
+SMALL = (32, 48, 48)
+
 
 def dice(demo):
     """Mean Dice of every region and label on the held-out cases."""
@@ -24,7 +26,7 @@ def untrained(tmp_path_factory):
     """The demo after one step that moves nothing."""
     settings = (*steps(1, 1), "training.learning_rate=1e-12")
     folder = tmp_path_factory.mktemp("demo")
-    return folder, settings, run_demo(folder, cases=8, time_budget_s=None, settings=settings, workers=1)
+    return folder, settings, run_demo(folder, cases=8, shape=SMALL, time_budget_s=None, settings=settings, workers=1)
 
 
 @pytest.mark.slow
@@ -57,7 +59,7 @@ def test_every_stage_is_timed_and_leaves_its_files(untrained):
 def test_a_demo_that_is_complete_is_not_run_again(untrained):
     folder, settings, demo = untrained
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
-    again = run_demo(folder, cases=8, time_budget_s=None, settings=settings, workers=1)
+    again = run_demo(folder, cases=8, shape=SMALL, time_budget_s=None, settings=settings, workers=1)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")} == before
     assert again.evaluation == demo.evaluation
 
