@@ -107,7 +107,7 @@ def _read_json_list(file: Path) -> _List:
         if isinstance(images, Mapping):
             channels = channels or list(images)
             images = [_text(images.get(name), f"{key}.images.{name}") for name in channels]
-        images = images if isinstance(images, list) else [images]
+        images = images if isinstance(images, list) and images else [images]
         checked = [_text(image, f"{key}.images") for image in images]
         cases.append(_case(_text(entry.get("id"), f"{key}.id"), checked, entry.get("label"), file=file))
     return _List(file, tuple(cases), tuple(channels), declared=content)
