@@ -85,17 +85,18 @@ def summary_table(evaluation: Evaluation) -> "Table":
         if last and kind != last:
             table.add_section()
         last = kind
-        cells = [_cell(metrics[metric], metric) for metric in shown]
+        cells = [_cell(metrics[metric], metric, spread=name != MEAN) for metric in shown]
         table.add_row(name, *cells, "" if name == MEAN else _cases(metrics), style="bold" if name == MEAN else None)
     return table
 
 
-def _cell(summary: Summary, metric: str) -> str:
+def _cell(summary: Summary, metric: str, *, spread: bool) -> str:
     if summary.mean is None:
         return UNDEFINED
     decimals = 1 if metric.endswith(("_mm", "_ml")) else 3
-    spread = "" if summary.sd is None or metric not in WITH_SPREAD else f" ±{summary.sd:.{decimals}f}"
-    return f"{summary.mean:.{decimals}f}{spread}"
+    # The deviation of a mean row is between structures: next to those between cases it would be misread.
+    shown = f" ±{summary.sd:.{decimals}f}" if spread and summary.sd is not None and metric in WITH_SPREAD else ""
+    return f"{summary.mean:.{decimals}f}{shown}"
 
 
 def _cases(metrics: Metrics) -> str:
