@@ -1,14 +1,16 @@
 """Work on many cases at once: in processes of this machine, or on any `concurrent.futures` executor."""
 
-import multiprocessing
 import os
+import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from autoseg.errors import AutosegError
@@ -135,16 +137,32 @@ class _Task(Generic[T, R]):
             except BrokenProcessPool as error:
                 raise WorkerKilledError(
                     f"{self.stage}: the process working on case {self.name(item)} was killed twice, the second time while "
-                    "it ran alone (often: out of memory). Free memory, use a machine with more, or remove the case. "
-                    "In a script of your own, call autoseg below `if __name__ == '__main__':`."
+                    "it ran alone (often: out of memory). Free memory, use a machine with more, or remove the case."
                 ) from error
         return self.opened(outcome, item)
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    # Spawned, not forked: a fork of a process with threads (torch, SimpleITK) can hang.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(max_workers=workers, mp_context=context, initializer=_use_one_thread)
+    return ProcessPoolExecutor(max_workers=workers, mp_context=_FreshContext(), initializer=_use_one_thread)
+
+
+class _FreshProcess(SpawnProcess):
+    """A process that does not run the caller's script again, as it would one without `if __name__ == "__main__"`."""
+
+    @staticmethod
+    def _Popen(process: Any) -> Any:  # noqa: N802 (the name multiprocessing gave it)
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            return SpawnProcess._Popen(process)
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _FreshContext(SpawnContext):
+    """Spawned, not forked: a fork of a process with threads (torch, SimpleITK) can hang."""
+
+    Process = _FreshProcess
 
 
 def _use_one_thread() -> None:

@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -102,3 +104,14 @@ def test_workers_are_as_many_as_cores_when_cases_are_small():
 
 def test_one_worker_is_left_when_a_case_fills_the_memory():
     assert sensible_workers(10 * free_memory() + 1) == 1
+
+
+def test_a_script_needs_no_guard_although_workers_are_fresh_processes(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from autoseg.parallel import map_cases\n"
+        "print('begun')\n"
+        "print(map_cases(len, ['a', 'bb', 'ccc'], name=str, stage='count', workers=2))\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "begun\n[1, 2, 3]\n"), done.stderr

@@ -28,11 +28,11 @@ Pair = tuple[str, Path, Path]
 
 
 def evaluate(
-    predictions: Path,
-    references: Path | Callable[[Sequence[str]], Files],
+    predictions: Path | str,
+    references: Path | str | Callable[[Sequence[str]], Files],
     *,
     labels: LabelScheme | None = None,
-    output: Path | None = None,
+    output: Path | str | None = None,
     metrics: Sequence[str] = DEFAULT_METRICS,
     allow_missing: bool = False,
     workers: int | None = None,
@@ -47,12 +47,12 @@ def evaluate(
     Writes evaluation.json and per_case.csv. Raises EvaluationError for a reference without a prediction (unless
     `allow_missing`), for different grids, and for values that are not declared, with the files and both values.
     """
+    predictions, output = Path(predictions), Path(output or predictions)
     found = label_files(predictions, what="predictions")
-    expected = label_files(references, what="references") if isinstance(references, Path) else references(list(found))
+    expected = references(list(found)) if callable(references) else label_files(Path(references), what="references")
     pairing = match(found, expected, allow_missing=allow_missing)
     if pairing.extra:
         logger.warning("predictions without a reference, not evaluated: %s", ", ".join(pairing.extra))
-    output = output or predictions
     refuse_unwritable(output, remedy="Choose another folder with -o DIR.")
     scheme = labels or labels_in(pairing.pairs, workers=workers, progress=progress)
     cases = map_cases(
@@ -63,7 +63,7 @@ def evaluate(
         workers=workers,
         progress=progress,
     )
-    folder = references if isinstance(references, Path) else next(iter(expected.values())).parent
+    folder = next(iter(expected.values())).parent if callable(references) else Path(references)
     evaluation = _summed_up(
         cases, metrics=metrics, scheme=scheme, pairing=pairing, predictions=predictions, references=folder
     )

@@ -35,10 +35,10 @@ FEW_CASES = 3
 
 
 def predict(
-    inputs: Path,
-    output: Path,
+    inputs: Path | str,
+    output: Path | str,
     *,
-    models: Sequence[Path],
+    models: Sequence[Path | str],
     folds: Sequence[str] = (),
     which: Literal["final", "best"] = "final",
     step: float = 0.5,
@@ -59,9 +59,10 @@ def predict(
     `output`/prediction.json, anew after each case.
     """
     start = time.monotonic()
+    inputs, output = Path(inputs), Path(output)
     settings = Settings(step=step, mirroring=mirroring, precision=precision, device=device)
     _check_output(inputs, output)
-    ensemble = open_ensemble(models, folds=folds, which=which)
+    ensemble = open_ensemble([Path(model) for model in models], folds=folds, which=which)
     predictor = Predictor(ensemble.members, settings=settings)
     for note in ensemble.notes:
         logger.info(note)
