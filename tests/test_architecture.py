@@ -65,17 +65,20 @@ def test_a_module_stays_readable(file):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_comes_without_the_heavy_libraries(command):
     code = (
-        "import sys, time; start = time.perf_counter()\n"
+        "import sys, time\n"
         f"sys.argv = ['autoseg_{command}', '--help']\n"
         f"from autoseg.cli.{command} import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'scipy', 'sklearn', 'SimpleITK', 'nibabel', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
-        "sys.stderr.write(str(time.perf_counter() - start))\n"
+        "sys.stderr.write(str(time.process_time()))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Usage" in done.stdout
-    # The promise is half a second on a quiet machine; tests may share theirs with other work.
-    assert float(done.stderr) < 1.0
+    seconds = []
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "Usage" in done.stdout
+        seconds.append(float(done.stderr))
+    # Seconds of the processor since the interpreter began: tests may share the machine with other work.
+    assert min(seconds) < 0.5
