@@ -30,8 +30,8 @@ class SurfaceDistances:
         """The larger of the two directed `percentile`s in mm; None when a mask is empty.
 
         100 is the Hausdorff distance and 95 is HD95 as the BraTS challenge and Metrics Reloaded (Maier-Hein, Reinke et
-        al., Nature Methods 21, 2024) define it. Tools that pool both directions before taking the percentile report a
-        number that is never larger. Percentiles between two distances are interpolated linearly.
+        al., Nature Methods 21, 2024) define it. Tools that pool both directions before taking the percentile report smaller
+        numbers where the two differ. Percentiles between two distances are interpolated linearly.
         """
         if not self.exist:
             return None
