@@ -43,9 +43,9 @@ def recognise(folder: Path, *, template: str | None = None, name: str | None = N
             missed.append(f"  {layout}: {reason}")
             continue
         return _dataset(found, place, layout=layout, name=name, template=wanted or _known_template(found, layout))
-    expected = "a data set" if wanted is None else f"a data set as the template {wanted.name!r} expects it"
+    refusal = "not a data set" if wanted is None else f"not a data set as the template {wanted.name!r} expects it"
     raise DatasetError(
-        f"{place}: not {expected}. Layouts tried, and what each missed:\n" + "\n".join(missed) + "\n"
+        f"{place}: {refusal}. Layouts tried, and what each missed:\n" + "\n".join(missed) + "\n"
         "Name the folder that holds these files, or list them in a CSV file (columns id, one per channel, label)."
     )
 
