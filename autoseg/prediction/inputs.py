@@ -120,10 +120,11 @@ def _aliases(channel: str) -> Iterable[str]:
 def _by_number(images: Sequence[Path], channels: Sequence[str]) -> list[Case]:
     """Cases of files numbered by channel from 0000; none if not all are.
 
-    Pictures are often numbered themselves, so their numbers must be those of the channels.
+    Pictures are often numbered themselves, so their numbers must be those of the channels. Numbers that nowhere begin
+    at 0000 count cases.
     """
     found = channel_files(images)
-    if sum(len(files) for files in found.values()) < len(images):
+    if sum(len(files) for files in found.values()) < len(images) or not any(0 in files for files in found.values()):
         return []
     most = len(channels) if image_ending(images[0]) in PICTURE_ENDINGS else _MOST_CHANNELS
     if max(index for files in found.values() for index in files) >= most:

@@ -55,6 +55,11 @@ def test_numbered_pictures_are_cases_and_not_channels(tmp_path: Path) -> None:
     assert found(tmp_path, ("grey",)) == {"slice_0000": ["slice_0000.png"], "slice_0001": ["slice_0001.png"]}
 
 
+def test_volumes_numbered_from_one_are_cases_and_not_channels(tmp_path: Path) -> None:
+    touch(tmp_path, "case_0001.nii.gz", "case_0002.nii.gz")
+    assert found(tmp_path, ("FLAIR", "T1")) == {"case_0001": ["case_0001.nii.gz"], "case_0002": ["case_0002.nii.gz"]}
+
+
 def test_a_year_at_the_end_of_a_name_is_no_channel(tmp_path: Path) -> None:
     assert found(touch(tmp_path, "scan_2018.nii.gz")) == {"scan_2018": ["scan_2018.nii.gz"]}
 
