@@ -53,7 +53,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
         temporary.replace(path)
     except OSError as error:
         raise WorkspaceError(
-            f"{path}: cannot be written ({error.strerror}). Free space or choose another place."
+            f"{path}: cannot be written ({error.strerror or error}). Free space or choose another place."
         ) from error
     finally:
         if temporary is not None:

@@ -89,3 +89,11 @@ def test_a_place_that_is_no_folder_is_named(tmp_path):
 def test_the_digest_changes_with_any_value_and_only_then():
     assert digest(OUTER) == digest(OUTER.model_copy())
     assert digest(OUTER) != digest(OUTER.model_copy(update={"name": "b"}))
+
+
+def test_an_error_of_writing_without_a_name_of_its_own_keeps_its_text(tmp_path):
+    with (
+        pytest.raises(WorkspaceError, match=r"cannot be written \(10 requested and 3 written\)"),
+        written_whole(tmp_path / "a"),
+    ):
+        raise OSError("10 requested and 3 written")  # as numpy says that the disk is full
