@@ -104,6 +104,8 @@ def fit(state: TrainingState, setup: Setup, around: Surroundings) -> None:
         while not setup.pace.is_finished(state.position):
             _train_epoch(state, setup, around, now_s)
             _close_epoch(state, around, _validate(state, setup, around, now_s), now_s)
+        # One that came while the last epoch was written down must not let the next fold begin.
+        _stop_if_asked(state, around)
 
 
 def _train_epoch(state: TrainingState, setup: Setup, around: Surroundings, now_s: Callable[[], float]) -> None:

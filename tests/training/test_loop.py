@@ -90,6 +90,26 @@ def test_an_interrupted_and_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_p
     assert unbroken.best_ema == resumed.best_ema
 
 
+def test_an_interrupt_while_the_last_epoch_is_written_down_is_not_lost(tmp_path):
+    chosen, asked = settings(), []
+
+    class Asking(Unwatched):
+        def epoch_ended(self, history):
+            asked.extend(history[chosen.epochs - 1 :])
+
+    stopping = around(
+        interrupted=lambda: bool(asked),
+        observer=Asking(),
+        save=lambda found: save_checkpoint(as_checkpoint(found), tmp_path),
+    )
+    with pytest.raises(KeyboardInterrupt, match="same command resumes"):
+        fit(state(chosen), setup(chosen), stopping)
+    resumed = state(chosen)
+    restore(resumed, load_checkpoint(tmp_path))
+    fit(resumed, setup(chosen), around())
+    assert equal(weights(trained(chosen)), weights(resumed))
+
+
 def test_a_killed_run_resumes_from_the_last_epoch_and_equals_an_unbroken_one(tmp_path):
     chosen = settings()
     unbroken = trained(chosen)
