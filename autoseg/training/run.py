@@ -121,6 +121,15 @@ def _splits(folder: DatasetFolder) -> Splits:
             f"{folder.splits_file}: names case {gone[0]}, which is not in the data set any more. "
             "Delete the file to have it made anew, or correct it."
         )
+    unused = sorted(set(ids) - set(splits.case_ids))
+    if unused:
+        logger.warning(
+            "%s: %d of %d cases are in no fold and will not be used: %s. Delete the file to have it made anew.",
+            folder.splits_file,
+            len(unused),
+            len(ids),
+            ", ".join(unused[:5]) + (" ..." if len(unused) > 5 else ""),
+        )
     return splits
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from autoseg.artefacts import save
+from autoseg.data.splits import make_splits
 from autoseg.errors import ArtefactError, StaleError, TrainingError, UnknownNameError
 from autoseg.planning.run import plan
 from autoseg.training.checkpoint import CURRENT, PREVIOUS
@@ -197,6 +199,17 @@ def test_a_data_set_that_has_changed_since_it_was_planned_is_refused(tmp_path):
     write_nifti(raw / "labelsTr" / "cube_0.nii.gz", np.ones((12, 12, 12), dtype=np.uint8))
     with pytest.raises(StaleError, match=r"cube_0.*autoseg_plan"):
         train(open_workspace(tmp_path / "workspace").dataset(found.dataset), "3d_fullres", settings=SHORT, workers=1)
+
+
+def test_cases_that_are_in_no_fold_are_named(tmp_path, caplog):
+    raw = write_dataset(tmp_path / "Dataset001_Cubes")
+    found = plan(raw, workspace=open_workspace(tmp_path / "workspace"), workers=1)
+    folder = open_workspace(tmp_path / "workspace").dataset(found.dataset)
+    save(make_splits([f"cube_{number}" for number in range(CASES - 1)]), folder.splits_file)
+    with pytest.raises(UnknownNameError, match="unknown fold '7'"):
+        train(folder, "3d_fullres", folds=["7"])
+    assert "1 of 5 cases are in no fold" in caplog.text
+    assert "cube_4" in caplog.text
 
 
 def test_the_command_trains_and_prints_its_results_for_machines(planned):
