@@ -75,17 +75,27 @@ def _read_csv(file: Path) -> _List:
         raise DatasetError(f"{file}: cannot be read ({error}).") from error
     heading = text.partition("\n")[0]
     delimiter = max(",;\t", key=heading.count)
-    rows = list(csv.DictReader(text.splitlines(), delimiter=delimiter, skipinitialspace=True))
-    columns = [column.strip() for column in heading.split(delimiter)]
+    # The table's own reader takes off quotes, which other programs put around headings too.
+    heading_row, *rows = list(csv.reader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)) or [[]]
+    columns = [column.strip() for column in heading_row]
     channels = tuple(column for column in columns if column not in ("id", "label"))
     if "id" not in columns or not channels:
         raise OtherLayoutError(f"{file.name} needs the columns id, one per channel, and label; found {', '.join(columns)}")
-    cases = []
-    for number, row in enumerate(rows, start=2):
-        where = f"{file}: line {number}"
-        images = {channel: _text(row.get(channel), f"{where}: {channel}") for channel in channels}
-        cases.append(_case(_text(row.get("id"), f"{where}: id"), list(images.values()), row.get("label"), file=file))
+    twice = next((column for column in columns if columns.count(column) > 1), None)
+    if twice is not None:
+        raise DatasetError(f"{file}: the column {twice!r} stands there twice. Give each channel its own name.")
+    filled = [(number, row) for number, row in enumerate(rows, start=2) if row]
+    cases = [_csv_case(row, columns, channels=channels, file=file, number=number) for number, row in filled]
     return _List(file, tuple(cases), channels)
+
+
+def _csv_case(row: Sequence[str], columns: Sequence[str], *, channels: Sequence[str], file: Path, number: int) -> Case:
+    where = f"{file}: line {number}"
+    if len(row) > len(columns) and any(text.strip() for text in row[len(columns) :]):
+        raise DatasetError(f"{where}: expected {len(columns)} columns, found {len(row)}. Put paths with commas in quotes.")
+    cells = dict(zip(columns, row, strict=False))  # empty cells at the end may be left out
+    images = [_text(cells.get(channel), f"{where}: {channel}") for channel in channels]
+    return _case(_text(cells.get("id"), f"{where}: id"), images, cells.get("label"), file=file)
 
 
 def _read_json_list(file: Path) -> _List:

@@ -31,6 +31,16 @@ def test_a_table_names_channels_in_its_columns_and_labels_are_read_from_the_maps
     assert [label.value for label in found.labels.labels] == [0, 5]
 
 
+@pytest.mark.parametrize("heading", ['"id","t1","t2","label"', "id , t1 ,t2, label "])
+def test_a_heading_may_be_quoted_or_padded(tmp_path: Path, heading: str) -> None:
+    _files(tmp_path)
+    rows = TABLE.partition("\n")[2]
+    (tmp_path / "study.csv").write_text(f"{heading}\n{rows}")
+    found = recognise(tmp_path / "study.csv")
+    assert found.channels == ("t1", "t2")
+    assert found.cases[0].label == "masks/p1.nii.gz"
+
+
 def test_a_list_in_the_folder_is_found_by_its_name(tmp_path: Path) -> None:
     _files(tmp_path)
     (tmp_path / "cases.csv").write_text(TABLE)
@@ -89,6 +99,8 @@ def test_a_bare_json_list_takes_channels_from_its_entries_or_its_first_image(tmp
         ("id,t1,label\n", "the list holds no case"),
         ("id,t1,label\na/b,x.nii.gz,\n", "id 'a/b' cannot be a file name"),
         ("id,t1\np1,scans/p1_t1.nii.gz\n", "no case has a label map, and no labels are declared"),
+        ("id,t1,t1\np1,scans/p1_t1.nii.gz,scans/p1_t2.nii.gz\n", "list.csv: the column 't1' stands there twice"),
+        ("id,t1\np1,scans/p1_t1.nii.gz,scans/p1_t2.nii.gz\n", "line 2: expected 2 columns, found 3"),
         ("name,t1\np1,scans/p1_t1.nii.gz\n", "list.csv needs the columns id, one per channel, and label; found name, t1"),
     ],
 )
