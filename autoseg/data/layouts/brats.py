@@ -19,7 +19,9 @@ def find(folder: Path, template: Template | None) -> Found:
     candidates = templates_for("brats") if template is None else [template]
     patients = _patients(folder, candidates)
     chosen = _best_template(candidates, folder, patients)
-    patients = [patient for patient in patients if _has_sequences(patient, chosen)]
+    # Beside such patients, a folder with a single sequence is one whose download is incomplete: the check must name it.
+    beside = sorted({sibling for parent in {patient.parent for patient in patients} for sibling in subfolders(parent)})
+    patients = [patient for patient in beside if _has_sequences(patient, chosen, least=1)]
     cases = [_case(patient, chosen, folder) for patient in patients]
     return Found(
         channels=tuple(channel.name for channel in chosen.channels),
@@ -61,14 +63,14 @@ def _best_template(candidates: Sequence[Template], folder: Path, patients: Seque
     return next((template for template in fitting if template.matches(names)), fitting[0])
 
 
-def _has_sequences(patient: Path, template: Template) -> bool:
-    """Whether at least two sequences are there, each of one patient only.
+def _has_sequences(patient: Path, template: Template, *, least: int = 2) -> bool:
+    """Whether at least so many sequences are there, each of one patient only.
 
     One sequence alone may be any file called ..._t1. The same image may lie there compressed and not compressed.
     """
     stems = {image_stem(path).lower() for path in images_in(patient)}
     found = [sum(stem.endswith(channel.suffixes) for stem in stems) for channel in template.channels]
-    return max(found, default=0) == 1 and sum(found) >= 2
+    return max(found, default=0) == 1 and sum(found) >= least
 
 
 def _case(patient: Path, template: Template, root: Path) -> Case:

@@ -93,3 +93,15 @@ def test_a_folder_with_patients_here_and_other_things_there_is_refused(tmp_path:
     (tmp_path / "papers").mkdir()
     with pytest.raises(DatasetError, match="but the folder papers holds none"):
         recognise(tmp_path)
+
+
+def test_a_patient_with_a_single_sequence_is_a_case_that_lacks_the_others(tmp_path: Path) -> None:
+    for group, patient, names in (
+        ("HGG", "Brats18_A_1_1", ("flair", "t1", "t1ce", "t2", "seg")),
+        ("HGG", "Brats18_B_1_1", ("flair", "seg")),
+    ):
+        for name in names:
+            write_nifti(tmp_path / group / patient / f"{patient}_{name}.nii.gz", a_label_map((0, 1)))
+    complete, incomplete = recognise(tmp_path).cases
+    assert (complete.id, incomplete.id) == ("Brats18_A_1_1", "Brats18_B_1_1")
+    assert incomplete.images[1] == "HGG/Brats18_B_1_1/Brats18_B_1_1_t1.nii.gz"
