@@ -18,6 +18,7 @@ from autoseg.data.headers import CaseHeaders, read_headers
 from autoseg.data.layouts import find_dataset, recognise
 from autoseg.data.understanding import Understanding, summarise
 from autoseg.errors import ArtefactError, DatasetError
+from autoseg.fingerprint.case import case_bytes
 from autoseg.fingerprint.fingerprint import Fingerprint
 from autoseg.fingerprint.run import examine
 from autoseg.parallel import sensible_workers
@@ -129,14 +130,14 @@ def check(
 
 
 def _case_bytes(headers: Sequence[CaseHeaders]) -> int:
-    """Memory that one case may take while it is read: voxels and a copy of eight bytes each, labels included."""
+    """Memory that the largest case takes while it is measured."""
     sizes = [
-        int(np.prod(header.geometry.shape)) * (sum(h.channels for h in one.images if isinstance(h, Header)) + 1)
+        case_bytes(int(np.prod(header.geometry.shape)), channels=header.channels)
         for one in headers
-        for header in one.images[:1]
+        for header in one.images
         if isinstance(header, Header)
     ]
-    return 16 * max(sizes, default=1)
+    return max(sizes, default=1)
 
 
 def save_plan(
