@@ -40,6 +40,10 @@ def plan(
     dataset_json: Annotated[Path | None, typer.Option(help="The dataset.json that belongs to --fingerprint.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for a plan without images.")] = None,
     form: Annotated[Format, typer.Option("--format", help="nnunet: write nnUNetPlans.json as well.")] = "autoseg",
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(help="Print what differs between two plans (files, or names of planned data sets).", metavar="A B"),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Cases read at a time.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result for machines.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors.")] = False,
@@ -47,6 +51,9 @@ def plan(
     """Look at a data set, check it, and plan how to train on it."""
     from autoseg.cli import plan_output as show
 
+    if compare is not None:
+        _compare(compare, workspace=workspace, as_json=as_json)
+        return
     if fingerprint is not None or dataset_json is not None:
         from autoseg.planning.run import plan_from_fingerprint
 
@@ -58,7 +65,7 @@ def plan(
         if output is None and not (as_json or explain):
             raise PlanError("name a folder for the plan with -o DIR, or only look at it with --explain or --json.")
         written = _write(made, facts, output, form=form) if output is not None else []
-        show.plan_alone(made, written, explain=explain, as_json=as_json, quiet=quiet)
+        show.plan_alone(made, facts, written, explain=explain, as_json=as_json, quiet=quiet)
         return
     if dataset is None:
         raise PlanError("name the folder of a data set: autoseg_plan DATASET. (Or plan without images: --fingerprint F.)")
@@ -79,6 +86,15 @@ def plan(
     planned = run.save_plan(checked, preset=preset, gpu_memory_gb=gpu_memory, settings=settings or [])
     written = _write_nnunet(planned.plan, planned.facts, checked.folder.path) if form == "nnunet" else []
     show.planned(planned, written, explain=explain, as_json=as_json, quiet=quiet)
+
+
+def _compare(names: tuple[str, str], *, workspace: Path | None, as_json: bool) -> None:
+    from autoseg.cli import plan_output as show
+    from autoseg.planning.compare import differences, find_plan
+    from autoseg.workspace import open_workspace
+
+    first, second = (find_plan(name, workspace=open_workspace(workspace)) for name in names)
+    show.compared(differences(first, second), names, as_json=as_json)
 
 
 def _write(made: "Plan", facts: "Facts", folder: Path, *, form: Format) -> list[Path]:

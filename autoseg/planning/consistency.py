@@ -10,8 +10,8 @@ from autoseg.planning.names import NETWORKS, check_name
 from autoseg.planning.plan import Configuration, NetworkSpec, Plan, Resampling
 from autoseg.planning.topology import total_stride
 
-MOST_VOXELS = 2**31
-"""No median image has more; a spacing that would give one is a slip of the pen."""
+MOST_VOXELS = 2**40
+"""A terabyte of bytes. No median image has more; a spacing that would give one is a slip of the pen."""
 SPLINE_ORDERS = range(6)
 
 

@@ -13,6 +13,7 @@ from autoseg.planning.facts import Facts
 from autoseg.planning.mirroring import mirror_axes
 from autoseg.planning.plan import Configuration, NetworkSpec, Normalisation, Plan, Resampling, TrainingSettings
 from autoseg.planning.presets import PRESETS, Preset
+from autoseg.planning.regions import about_regions
 from autoseg.planning.rules import (
     MASK_BELOW,
     NORMALISATIONS,
@@ -49,8 +50,8 @@ def make_plan(facts: Facts, *, preset: str = "nnunet", gpu_memory_gb: float | No
     """The plan for a data set, with the reason of every choice.
 
     `preset` names an entry of PRESETS; `gpu_memory_gb` defaults to what the preset was made for. The same facts give the
-    same plan on every machine. Raises UnknownNameError for a preset that does not exist and PlanError when no network
-    fits the memory.
+    same plan on every machine. Raises UnknownNameError for a preset that does not exist, PlanError when no network
+    fits the memory, and LabelError for a label that its regions cannot bring back.
     """
     if preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)
@@ -75,7 +76,7 @@ def make_plan(facts: Facts, *, preset: str = "nnunet", gpu_memory_gb: float | No
             *(found for name, sizing in sizings.items() for found in why.about_size(name, sizing, budget=budget)),
             *why.about_low_resolution(sizings),
             mirroring,
-            *why.about_regions(facts.labels),
+            *about_regions(facts.labels, label_voxels=facts.label_voxels),
         ),
         made_from=facts.made_from,
     )
