@@ -141,3 +141,7 @@ class Plan(BaseModel):
     training: TrainingSettings
     decisions: tuple[Decision, ...]
     made_from: dict[str, str]
+
+    def input_channels(self, configuration: Configuration) -> int:
+        """Channels of a network's input: the image's, and a mask per foreground label that a previous stage found."""
+        return len(self.channels) + (len(self.labels.foreground) if configuration.previous_stage else 0)
