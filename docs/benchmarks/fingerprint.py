@@ -7,6 +7,9 @@ PYTHON an interpreter with nnunetv2 installed. Cases are linked into nnU-Net's l
 --cases. The two programs take turns (A B A B ...), each in a fresh process without any cache of its own; what the operating
 system keeps of the files is warm for both after a first reading. Timed is the extraction, from the list of cases to the
 fingerprint, worker processes included, and the whole process beside it. Writes a table in Markdown.
+
+With --alone each program measures the cases one after the other in one process, and CPU seconds per case are compared: a
+figure that other work on the machine hardly changes.
 """
 
 import argparse
@@ -47,6 +50,28 @@ if __name__ == "__main__":
     assert len(found["spacings"]) == int(sys.argv[3])
     print("seconds", seconds)
 """
+OURS_ALONE = """
+import sys, time
+from pathlib import Path
+from autoseg.data.layouts import recognise
+from autoseg.fingerprint.run import examine_case
+data = recognise(Path(sys.argv[1]))
+examine_case(data.cases[0], dataset=data)  # libraries are loaded now
+for case in data.cases:
+    start = time.process_time()
+    assert examine_case(case, dataset=data).measurement is not None
+    print("seconds", time.process_time() - start)
+"""
+THEIRS_ALONE = """
+import sys, time
+from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
+from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+cases = list(DatasetFingerprintExtractor(sys.argv[1], 1).dataset.values())
+for turn, case in enumerate([cases[0], *cases]):
+    start = time.process_time()
+    DatasetFingerprintExtractor.analyze_case(case["images"], case["label"], SimpleITKIO, 10**8 // len(cases))
+    print("seconds" if turn else "first", time.process_time() - start)
+"""
 
 
 def lay_out(patients: Path, folder: Path, *, cases: int) -> Path:
@@ -81,6 +106,20 @@ def timed(command: list[str], environment: dict[str, str]) -> tuple[float, float
     return float(done.stdout.split("seconds ")[1].split()[0]), whole
 
 
+def alone(raw: Path, folder: Path, environment: dict[str, str], *, nnunet_python: str) -> str:
+    """CPU seconds per case of both programs, in one process each."""
+    medians = []
+    programs = ((sys.executable, OURS_ALONE, str(raw)), (nnunet_python, THEIRS_ALONE, DATASET))
+    for python, text, argument in programs:
+        (folder / "alone.py").write_text(text)
+        known = {**os.environ, **environment, "OMP_NUM_THREADS": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
+        command = [python, str(folder / "alone.py"), argument]
+        done = subprocess.run(command, env=known, capture_output=True, text=True, check=True)
+        medians.append(median(float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("seconds")))
+    ours, theirs = medians
+    return f"CPU seconds per case, median: autoseg {ours:.2f}, nnU-Net 2.8.1 {theirs:.2f}: {theirs / ours:.1f} times\n"
+
+
 def main() -> None:
     """Time both in turn and print the table."""
     parser = argparse.ArgumentParser()
@@ -89,6 +128,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=16)
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--alone", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -98,6 +138,9 @@ def main() -> None:
         places = {f"nnUNet_{kind}": str(folder / kind) for kind in ("raw", "preprocessed", "results")}
         for file in raw.rglob("*.nii.gz"):
             file.read_bytes()
+        if asked.alone:
+            sys.stdout.write(alone(raw, folder, places, nnunet_python=asked.nnunet_python))
+            return
         count, cases = str(asked.processes), str(asked.cases)
         ours, theirs = [], []
         for pair in range(asked.pairs):
