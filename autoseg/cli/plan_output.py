@@ -12,7 +12,9 @@ from autoseg.data.check import Problem
 from autoseg.planning import explain as pages
 from autoseg.planning.compare import Difference
 from autoseg.planning.facts import Facts
+from autoseg.planning.gpus import Gpu, Target, size_changes, target
 from autoseg.planning.plan import Plan
+from autoseg.planning.planner import make_plan
 from autoseg.planning.run import Checked, Planned
 
 
@@ -93,6 +95,26 @@ def compared(found: Sequence[Difference], names: tuple[str, str], *, as_json: bo
         _print_table(("key", *names), [(one.key, one.first, one.second) for one in found])
     else:
         print(f"{names[0]} and {names[1]} are the same plan.")
+
+
+def memory(made: Plan, facts: Facts, planned_for: Target, gpus: Sequence[Gpu], *, quiet: bool) -> None:
+    """What memory the plan is made for, and what `--gpu-memory auto` changes, or would change."""
+    if quiet:
+        return
+    print(f"Planned for {planned_for.gpu_memory_gb:g} GB: {planned_for.because}.")
+    other = target(made.preset, asked="auto", gpus=gpus) if gpus else planned_for
+    own = target(made.preset, asked=None, gpus=gpus)
+    is_auto = planned_for == other != own
+    if other.gpu_memory_gb == own.gpu_memory_gb or not (is_auto or planned_for == own):
+        return
+    default, whole = (
+        make_plan(facts, preset=made.preset, gpu_memory_gb=one.gpu_memory_gb, device_bytes=one.device_bytes)
+        for one in (own, other)
+    )
+    lines = size_changes(default, whole) or ["nothing: patch and batch stay the same"]
+    print("--gpu-memory auto changed:" if is_auto else f"--gpu-memory auto ({other.gpu_memory_gb:g} GB) would change:")
+    for line in lines:
+        print(f"  {line}")
 
 
 def _print_as_json(made: Plan, facts: Facts, *, explain: bool) -> None:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from autoseg.artefacts import FROZEN
 from autoseg.planning.alternatives import Change, alternatives
 from autoseg.planning.facts import Facts
+from autoseg.planning.fitting import gigabytes
 from autoseg.planning.plan import Configuration, Decision, Plan
 from autoseg.planning.regions import PaintedRegion, painted_regions
 
@@ -140,8 +141,8 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def table(plan: Plan) -> list[tuple[str, ...]]:
-    """One row per configuration, the first holds the headings: name, spacing, median image, patch, batch, network."""
-    head = ("configuration", "spacing (mm)", "median image", "patch", "batch", "network")
+    """One row per configuration, the first holds the headings: name, spacing, images, patch, batch, memory, network."""
+    head = ("configuration", "spacing (mm)", "median image", "patch", "batch", "memory / at most", "network")
     return [head, *(_row(one) for one in plan.configurations.values())]
 
 
@@ -150,7 +151,8 @@ def _row(one: Configuration) -> tuple[str, ...]:
     if one.previous_stage:
         network += f", after {one.previous_stage}"
     sizes = (_times(one.spacing_mm), _times(one.median_shape), _times(one.patch_size))
-    return (one.name, *sizes, str(one.batch_size), network)
+    memory = f"{gigabytes(one.predicted_training_bytes)} / {gigabytes(one.memory_budget_bytes)}"
+    return (one.name, *sizes, str(one.batch_size), memory, network)
 
 
 def _times(values: Sequence[float]) -> str:

@@ -88,11 +88,23 @@ def training_memory(
     )
     if network is None:
         return None
+    return step_memory(network, labels=labels, training=training, device=device, batches_ahead=batches_ahead)
+
+
+def step_memory(
+    network: Network,
+    *,
+    labels: LabelScheme,
+    training: TrainingSettings,
+    device: DeviceKind = "cuda",
+    batches_ahead: int = BATCHES_AHEAD,
+) -> MemoryUse:
+    """What a training step of `network` takes at its peak."""
     weights = output_weights(network.spec, deep_supervision=training.deep_supervision)
     layers = [*encoder(network), *decoder(network, weights=weights)]
     losses = loss_layers(network, labels=labels, weights=weights, loss=training.loss)
     parameters, largest = parameter_counts(network)
-    batch = network.batch_size * math.prod(network.patch_size) * (FULL * channels + TARGET)
+    batch = network.batch_size * math.prod(network.patch_size) * (FULL * network.in_channels + TARGET)
     states, spare = _optimiser(training, parameters=parameters, largest=largest, device=device)
     found = _peak(_tape([*layers, *losses]), at_update={"weight gradients": FULL * parameters, "in flight": spare})
     return MemoryUse(

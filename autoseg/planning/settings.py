@@ -9,13 +9,17 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from autoseg.errors import PlanError, unknown_name
 from autoseg.planning.consistency import check_configuration
 from autoseg.planning.facts import label_entries
+from autoseg.planning.fitting import with_memory
 from autoseg.planning.names import TRAINING_NAMES, check_loss, check_name
 from autoseg.planning.plan import Configuration, Decision, Plan, TrainingSettings
 from autoseg.planning.topology import network_cost
 
 M = TypeVar("M", bound=BaseModel)
 
-CONSEQUENCES = ("name", "dimensions", "cost", "median_shape", "previous_stage")
+CONSEQUENCES = (
+    *("name", "dimensions", "cost", "median_shape", "previous_stage"),
+    *("predicted_training_bytes", "predicted_prediction_bytes", "memory_budget_bytes"),
+)
 """Fields of a configuration that follow from others and cannot be set."""
 
 INHERITED_FROM = "3d_fullres"
@@ -90,7 +94,7 @@ def _checked(before: Plan, after: Plan, keys: Mapping[str, Sequence[str]]) -> Pl
             one = _with_consequences(before.configurations[group], configurations[group])
             check_configuration(one, plan=after, key=key)
             configurations[group] = one.model_copy(update={"cost": _cost(one, after)})
-    return after.model_copy(update={"configurations": configurations})
+    return with_memory(after.model_copy(update={"configurations": configurations})) if keys else after
 
 
 def _with_value(model: M, path: Sequence[str], text: str, *, key: str) -> tuple[M, Any]:
