@@ -9,7 +9,7 @@ from typing import Any
 _HOMES = {
     "plan": "autoseg.planning.run",
     "preprocess": "autoseg.preprocessing.run",
-    "train": "autoseg.training.run",
+    "train": "autoseg.cascade",
     "predict": "autoseg.prediction.run",
     "evaluate": "autoseg.evaluation.run",
     "Predictor": "autoseg.prediction.predictor",

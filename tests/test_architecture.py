@@ -20,6 +20,7 @@ ORDER = [
     ["networks", "losses", "augmentation"],
     ["training"],
     ["prediction"],
+    ["cascade"],
     ["evaluation"],
     ["testing", "demo"],
     ["cli"],

@@ -17,6 +17,7 @@ from autoseg.augmentation.intensity import (
     Noise,
     PerChannel,
 )
+from autoseg.augmentation.previous_stage import OPERATIONS, MaskStep, RemoveComponent, Reshape
 from autoseg.augmentation.spatial import UNSCALED, UNTURNED, Placing
 
 ANISOTROPIC_PATCH = 3
@@ -55,7 +56,8 @@ class Policy:
     """Probabilities and ranges of all augmentations; the default draws nothing.
 
     Angles are in degrees either way: about each axis of a 3-D patch, within the slices of an anisotropic or 2-D one, and
-    within an elongated 2-D one. `mirror` is the probability for each allowed axis.
+    within an elongated 2-D one. `mirror` is the probability for each allowed axis. `reshaping` (radius in voxels) and
+    `removal` change what a cascade gets from its previous stage, label by label.
     """
 
     rotation: float = 0.0
@@ -71,6 +73,8 @@ class Policy:
     inverted_gamma: Chance = Chance(0, Range(1, 1))
     gamma: Chance = Chance(0, Range(1, 1))
     mirror: float = 0.0
+    reshaping: Chance = Chance(0, Range(1, 1))
+    removal: Chance = Chance(0, Range(0, 1))
 
 
 NNUNET = Policy(
@@ -84,6 +88,8 @@ NNUNET = Policy(
     inverted_gamma=Chance(0.1, Range(0.7, 1.5, two_sided=True)),
     gamma=Chance(0.3, Range(0.7, 1.5, two_sided=True)),
     mirror=0.5,
+    reshaping=Chance(0.4, Range(1, 8), channel=0.5),
+    removal=Chance(0.2, Range(0, 1), channel=0.5),
 )
 """The list of nnU-Net v2 with its probabilities and ranges."""
 
@@ -92,6 +98,8 @@ LIGHT = Policy(
     contrast=NNUNET.contrast,
     gamma=NNUNET.gamma,
     mirror=0.5,
+    reshaping=NNUNET.reshaping,
+    removal=NNUNET.removal,
 )
 """What costs next to nothing: mirroring and changes of brightness, contrast and gamma."""
 
@@ -102,23 +110,34 @@ POLICIES: Mapping[str, Policy] = {"nnunet": NNUNET, "light": LIGHT, "none": NONE
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Everything drawn for one sample; applying it again gives the same patch again."""
+    """Everything drawn for one sample; applying it again gives the same patch again.
+
+    `steps` change the image's own channels, `mask_steps` those of a previous stage.
+    """
 
     placing: Placing = field(default_factory=Placing)
     steps: tuple[IntensityStep, ...] = ()
+    mask_steps: tuple[MaskStep, ...] = ()
 
 
 def draw(
-    policy: Policy, rng: np.random.Generator, *, patch: Sequence[int], channels: int, mirror_axes: Sequence[int]
+    policy: Policy,
+    rng: np.random.Generator,
+    *,
+    patch: Sequence[int],
+    channels: int,
+    mirror_axes: Sequence[int],
+    previous_labels: int = 0,
 ) -> Augmentation:
     """What happens to one sample of size `patch` (z, y, x; z is 1 in 2-D).
 
-    `mirror_axes` are those that may be mirrored (0 = z).
+    `mirror_axes` are those that may be mirrored (0 = z); `previous_labels` counts the masks of a previous stage.
     """
     in_plane = is_in_plane(patch)
     return Augmentation(
         placing=_draw_placing(policy, rng, patch=patch, in_plane=in_plane, mirror_axes=mirror_axes),
         steps=_draw_steps(policy, rng, channels=channels, in_plane=in_plane),
+        mask_steps=_draw_mask_steps(policy, rng, labels=previous_labels),
     )
 
 
@@ -131,6 +150,12 @@ def apply_steps(image: Tensor, augmentation: Augmentation) -> None:
     """Change the intensities of one sample (channel, z, y, x) in place."""
     for step in augmentation.steps:
         step.apply(image)
+
+
+def apply_mask_steps(masks: Tensor, augmentation: Augmentation) -> None:
+    """Change the masks of a previous stage (label, z, y, x) of one sample in place."""
+    for step in augmentation.mask_steps:
+        step.apply(masks)
 
 
 def _draw_placing(
@@ -174,6 +199,27 @@ def _draw_steps(policy: Policy, rng: np.random.Generator, *, channels: int, in_p
     if rng.random() < policy.gamma.sample:
         steps.append(Gamma(_per_channel(policy.gamma, rng, channels)))
     return tuple(steps)
+
+
+def _draw_mask_steps(policy: Policy, rng: np.random.Generator, *, labels: int) -> tuple[MaskStep, ...]:
+    """Steps for the masks of a previous stage, labels in random order: a growing label displaces others."""
+    if not labels:
+        return ()
+    steps: list[MaskStep] = []
+    if rng.random() < policy.reshaping.sample:
+        radii, operations = policy.reshaping.values, tuple(OPERATIONS)
+        for label in _some(labels, rng, chance=policy.reshaping.channel):
+            operation = operations[int(rng.integers(len(operations)))]
+            steps.append(Reshape(label, operation, radius=int(rng.integers(int(radii.low), int(radii.high) + 1))))
+    if rng.random() < policy.removal.sample:
+        chosen = _some(labels, rng, chance=policy.removal.channel)
+        steps += [RemoveComponent(label, policy.removal.values.draw(rng)) for label in chosen]
+    return tuple(steps)
+
+
+def _some(count: int, rng: np.random.Generator, *, chance: float) -> list[int]:
+    """Each of `count` numbers from 0 with that chance, in random order."""
+    return [int(number) for number in rng.permutation(count) if rng.random() < chance]
 
 
 def _per_channel(chance: Chance, rng: np.random.Generator, channels: int) -> PerChannel:

@@ -10,7 +10,11 @@ from autoseg.cli.console import print_json
 from autoseg.data import check as checks
 from autoseg.data.check import Problem
 from autoseg.planning import explain as pages
+from autoseg.planning.compare import Difference
+from autoseg.planning.facts import Facts
+from autoseg.planning.gpus import Gpu, Target, size_changes, target
 from autoseg.planning.plan import Plan
+from autoseg.planning.planner import make_plan
 from autoseg.planning.run import Checked, Planned
 
 
@@ -52,14 +56,14 @@ def _print_problems(problems: Sequence[Problem]) -> None:
 def planned(done: Planned, written: Sequence[Path], *, explain: bool, as_json: bool, quiet: bool) -> None:
     """The configurations, where the plan lies and what to run next."""
     if as_json:
-        print_json(done.plan.model_dump(mode="json"))
+        _print_as_json(done.plan, done.facts, explain=explain)
     if as_json or quiet:
         return
     warnings = [problem for problem in done.checked.problems if problem.severity == "warning"]
     _print_problems(warnings[:10])
     if len(warnings) > 10:
         print(f"{len(warnings) - 10} more warnings: see them with --check")
-    _print_plan(done.plan, explain=explain)
+    _print_plan(done.plan, done.facts, explain=explain)
     state = "already up to date" if done.was_up_to_date else "saved"
     print(f"Plan {state}: {done.checked.folder.plan_file}")
     if done.replaced is not None:
@@ -68,12 +72,12 @@ def planned(done: Planned, written: Sequence[Path], *, explain: bool, as_json: b
     print(f"Next: autoseg_train {'3d_fullres' if '3d_fullres' in done.plan.configurations else '2d'}")
 
 
-def plan_alone(made: Plan, written: Sequence[Path], *, explain: bool, as_json: bool, quiet: bool) -> None:
+def plan_alone(made: Plan, facts: Facts, written: Sequence[Path], *, explain: bool, as_json: bool, quiet: bool) -> None:
     """A plan that was made without images."""
     if as_json:
-        print_json(made.model_dump(mode="json"))
+        _print_as_json(made, facts, explain=explain)
     elif not quiet:
-        _print_plan(made, explain=explain)
+        _print_plan(made, facts, explain=explain)
         _print_written(written)
 
 
@@ -82,9 +86,44 @@ def _print_written(written: Sequence[Path]) -> None:
         print(f"Written: {path}")
 
 
-def _print_plan(made: Plan, *, explain: bool) -> None:
+def compared(found: Sequence[Difference], names: tuple[str, str], *, as_json: bool) -> None:
+    """What differs between two plans."""
+    if as_json:
+        listed = [difference.model_dump(mode="json") for difference in found]
+        print_json({"first": names[0], "second": names[1], "differences": listed})
+    elif found:
+        _print_table(("key", *names), [(one.key, one.first, one.second) for one in found])
+    else:
+        print(f"{names[0]} and {names[1]} are the same plan.")
+
+
+def memory(made: Plan, facts: Facts, planned_for: Target, gpus: Sequence[Gpu], *, quiet: bool) -> None:
+    """What memory the plan is made for, and what `--gpu-memory auto` changes, or would change."""
+    if quiet:
+        return
+    print(f"Planned for {planned_for.gpu_memory_gb:g} GB: {planned_for.because}.")
+    other = target(made.preset, asked="auto", gpus=gpus) if gpus else planned_for
+    own = target(made.preset, asked=None, gpus=gpus)
+    is_auto = planned_for == other != own
+    if other.gpu_memory_gb == own.gpu_memory_gb or not (is_auto or planned_for == own):
+        return
+    default, whole = (
+        make_plan(facts, preset=made.preset, gpu_memory_gb=one.gpu_memory_gb, device_bytes=one.device_bytes)
+        for one in (own, other)
+    )
+    lines = size_changes(default, whole) or ["nothing: patch and batch stay the same"]
+    print("--gpu-memory auto changed:" if is_auto else f"--gpu-memory auto ({other.gpu_memory_gb:g} GB) would change:")
+    for line in lines:
+        print(f"  {line}")
+
+
+def _print_as_json(made: Plan, facts: Facts, *, explain: bool) -> None:
+    print_json((pages.explain(made, facts) if explain else made).model_dump(mode="json"))
+
+
+def _print_plan(made: Plan, facts: Facts, *, explain: bool) -> None:
     if explain:
-        print(pages.explain(made))
+        print(pages.page(pages.explain(made, facts)))
     head, *rows = pages.table(made)
     _print_table(head, rows)
 

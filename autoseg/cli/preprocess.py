@@ -40,9 +40,10 @@ def preprocess(
         print(f"Data set {known.name}, planned last (another: -d).")
     done = []
     for name in configurations:
-        place = folder.preprocessed(name)
+        stored_as = run.stored_as(plan, name)
+        place = folder.preprocessed(stored_as)
         manifest = run.preprocess(
-            known, digest(fingerprint), plan, name, place, workers=workers, progress=bars(quiet or as_json)
+            known, digest(fingerprint), plan, stored_as, place, workers=workers, progress=bars(quiet or as_json)
         )
         done.append({"configuration": name, "cases": list(manifest.ids), "folder": str(place)})
         if not quiet and not as_json:

@@ -49,7 +49,7 @@ def train(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Train a configuration, preprocessing first where needed; the same command resumes a run that was broken off."""
-    from autoseg.training import run
+    from autoseg import cascade
     from autoseg.workspace import open_workspace
 
     quiet = quiet or as_json
@@ -58,7 +58,7 @@ def train(
     folder = open_workspace(workspace).chosen(dataset)
     if not quiet and dataset is None:
         print(f"Data set {folder.path.name}, planned last (another: -d).")
-    results = run.train(
+    results = cascade.train(
         folder,
         configuration,
         folds=[part for text in fold or [] for part in text.split(",") if part],

@@ -1,6 +1,6 @@
 """Reading images and label maps of any format, and writing them: the only place that knows file formats."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from autoseg.data.dataset import Case
 from autoseg.data.formats import dicom, itk, nifti, picture
-from autoseg.data.formats.header import Header, Reader
+from autoseg.data.formats.header import Digest, Header, Reader
 from autoseg.data.image import Geometry, Image, compare_grids
 from autoseg.errors import ImageError
 
-_NIFTI = Reader(nifti.read_header, nifti.read_image, nifti.write_image)
+_NIFTI = Reader(nifti.read_header, nifti.read_image, nifti.write_image, digested=nifti.read_image)
 _ITK = Reader(itk.read_header, itk.read_image, itk.write_image)
 _PICTURE = Reader(picture.read_header, picture.read_image, picture.write_image)
 
@@ -35,6 +35,8 @@ READERS: dict[str, Reader] = {
 
 PICTURE_ENDINGS = (".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg")
 """Endings of formats without geometry."""
+
+_CHUNK = 1 << 20
 
 _SERIES = Reader(dicom.read_header, dicom.read_image)
 
@@ -63,12 +65,21 @@ def read_header(path: Path) -> Header:
     return _reader(path).header(path)
 
 
-def read_image(path: Path) -> Image:
+def read_image(path: Path, *, digest: Digest | None = None) -> Image:
     """The image at `path` (a file, or a folder with one DICOM series) as (channel, z, y, x) in its stored number type.
 
-    A scaling in the header is applied. Raises ImageError naming the file and what failed.
+    A scaling in the header is applied. A `digest` takes in every byte of the file, on the way where the format allows it.
+    Raises ImageError naming the file and what failed.
     """
-    return _reader(path).image(path)
+    reader = _reader(path)
+    if digest is None:
+        return reader.image(path)
+    if reader.digested is not None:
+        return reader.digested(path, digest)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return reader.image(path)
 
 
 def read_case(case: Case, root: Path, *, channels: Sequence[str]) -> Image:
@@ -76,30 +87,44 @@ def read_case(case: Case, root: Path, *, channels: Sequence[str]) -> Image:
 
     Raises ImageError naming the case when files lie on different grids or hold another number of channels.
     """
-    paths = case.image_paths(root)
-    if len(paths) not in (1, len(channels)):
-        raise ImageError(f"case {case.id}: {len(paths)} image files for the channels {', '.join(channels)}.")
-    images = [read_image(path) for path in paths]
-    for path, image in zip(paths, images, strict=True):
-        _refuse_other_grid(case, paths[0], images[0].geometry, path, image.geometry)
-    found = [len(image.voxels) for image in images]
-    if sum(found) != len(channels) or (len(paths) > 1 and max(found) > 1):
-        raise ImageError(
-            f"case {case.id}: {found[0] if len(found) == 1 else found} channels found in {', '.join(case.images)}; "
-            f"expected {len(channels)} ({', '.join(channels)})."
-        )
+    images = list(read_files(case, root, channels=channels))
     if len(images) == 1:
         return images[0]
     return Image(np.concatenate([image.voxels for image in images]), images[0].geometry)
 
 
-def read_labels(path: Path) -> tuple[NDArray[np.integer], Geometry]:
+def read_files(
+    case: Case, root: Path, *, channels: Sequence[str], digests: Mapping[str, Digest] | None = None
+) -> Iterator[Image]:
+    """The image files of a case one after the other, so that no more than one needs memory.
+
+    `digests` (by the name of the file in the case) take in the files. Raises ImageError as `read_case` does: for another
+    grid at that file, for another number of channels at the end.
+    """
+    paths = case.image_paths(root)
+    if len(paths) not in (1, len(channels)):
+        raise ImageError(f"case {case.id}: {len(paths)} image files for the channels {', '.join(channels)}.")
+    first, found = None, []
+    for name, path in zip(case.images, paths, strict=True):
+        image = read_image(path, digest=digests[name] if digests is not None else None)
+        first = first or image.geometry
+        _refuse_other_grid(case, paths[0], first, path, image.geometry)
+        found.append(len(image.voxels))
+        yield image
+    if sum(found) != len(channels) or (len(paths) > 1 and max(found) > 1):
+        raise ImageError(
+            f"case {case.id}: {found[0] if len(found) == 1 else found} channels found in {', '.join(case.images)}; "
+            f"expected {len(channels)} ({', '.join(channels)})."
+        )
+
+
+def read_labels(path: Path, *, digest: Digest | None = None) -> tuple[NDArray[np.integer], Geometry]:
     """The label map (z, y, x) at `path` as integers, and its geometry.
 
     Whole numbers stored as floats become integers; a palette picture yields its indices and a grey picture stored as RGB
-    one channel. Raises ImageError for fractions, NaN, colours, or several channels.
+    one channel. A `digest` takes in the file. Raises ImageError for fractions, NaN, colours, or several channels.
     """
-    image = read_image(path)
+    image = read_image(path, digest=digest)
     values = image.voxels[0] if len(image.voxels) == 1 else _one_channel(image.voxels, path)
     return _whole_numbers(values, path), image.geometry
 

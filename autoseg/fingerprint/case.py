@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from autoseg.artefacts import FROZEN
-from autoseg.data.image import Image
+from autoseg.data.image import Geometry
 from autoseg.data.labels import LabelScheme
-from autoseg.fingerprint.statistics import IntensitySummary, summarise
+from autoseg.fingerprint.statistics import IntensitySummary, join, summarise
 
 Box = tuple[slice, slice, slice]
 
@@ -38,51 +38,96 @@ class Measurement:
     intensities: IntensitySummary | None
 
 
-def measure(image: Image, labels: NDArray[np.integer], *, scheme: LabelScheme, label_voxels: dict[int, int]) -> Measurement:
-    """Size after cropping, and the intensities of the foreground within the crop.
+class Measuring:
+    """A case that is measured channel by channel, so that no more than one channel needs memory.
 
     Foreground is everything but background, ignored voxels included, as nnU-Net has it. `labels` (z, y, x) are values on
-    disk and `label_voxels` their counts. Costs one pass over the voxels and a sort of the foreground.
+    disk and `label_voxels` their counts. Costs one pass over the voxels and a sort of the foreground. A channel's
+    foreground is summarised at once and forgotten, unless some of it may still turn out to lie outside the crop.
     """
-    voxels, geometry = image.voxels, image.geometry
-    box = nonzero_box(voxels)
-    depth, height, width = (part.stop - part.start for part in box)
-    shape = CaseShape(
-        shape=geometry.shape,
-        shape_after_crop=(depth, height, width),
-        spacing_mm=geometry.spacing_mm,
-        orientation=None if geometry.is_flat else geometry.orientation,
-        relative_size=float(np.prod((depth, height, width)) / np.prod(geometry.shape)),
-        label_voxels=label_voxels,
-    )
-    background = scheme.labels[0].value
-    if set(label_voxels) <= {background}:
-        return Measurement(shape=shape, intensities=None)
-    places = np.flatnonzero(np.ascontiguousarray(labels[box]) != background)
-    if places.size == 0:
-        return Measurement(shape=shape, intensities=None)
-    foreground = np.stack([np.take(channel[box], places) for channel in voxels])
-    return Measurement(shape=shape, intensities=summarise(foreground))
+
+    def __init__(self, labels: NDArray[np.integer], *, scheme: LabelScheme, label_voxels: dict[int, int]) -> None:
+        background = scheme.labels[0].value
+        self._label_voxels = label_voxels
+        self._foreground = labels != background
+        self._count = sum(voxels for value, voxels in label_voxels.items() if value != background)
+        self._box: Box | None = None
+        self._channels: list[IntensitySummary | NDArray[np.generic]] = []
+
+    def add(self, channel: NDArray[np.generic]) -> None:
+        """Measure the next channel (z, y, x), all of whose voxels are numbers."""
+        self._box = _around(self._box, nonzero_box(channel))
+        if self._count:
+            values = channel[self._foreground]
+            is_inside = self._box is not None and self._foreground_within(self._box) == self._count
+            self._channels.append(summarise(values[None]) if is_inside else values)
+
+    def finish(self, geometry: Geometry) -> Measurement:
+        """Size after cropping, and the intensities of the foreground within the crop, once all channels are there."""
+        box = self._box or (slice(0, geometry.shape[0]), slice(0, geometry.shape[1]), slice(0, geometry.shape[2]))
+        depth, height, width = (part.stop - part.start for part in box)
+        shape = CaseShape(
+            shape=geometry.shape,
+            shape_after_crop=(depth, height, width),
+            spacing_mm=geometry.spacing_mm,
+            orientation=None if geometry.is_flat else geometry.orientation,
+            relative_size=float(np.prod((depth, height, width)) / np.prod(geometry.shape)),
+            label_voxels=self._label_voxels,
+        )
+        if not self._count or not self._foreground_within(box):
+            return Measurement(shape=shape, intensities=None)
+        return Measurement(shape=shape, intensities=join([self._summary(channel, box) for channel in self._channels]))
+
+    def _foreground_within(self, box: Box) -> int:
+        return int(np.count_nonzero(self._foreground[box]))
+
+    def _summary(self, channel: IntensitySummary | NDArray[np.generic], box: Box) -> IntensitySummary:
+        if isinstance(channel, IntensitySummary):
+            return channel
+        within = np.zeros(self._foreground.shape, dtype=bool)
+        within[box] = True
+        return summarise(channel[within[self._foreground]][None])
 
 
-def nonzero_box(voxels: NDArray[np.generic]) -> Box:
-    """The smallest box that holds all voxels (channel, z, y, x) that are not zero in some channel; all if there are none.
+def case_bytes(voxels: int, *, channels: int) -> int:
+    """Memory in bytes that one case takes at most while it is measured.
+
+    `voxels` lie on its grid, `channels` are those of its largest file. Eight bytes for each voxel read, and as much four
+    times over for the labels, the foreground of one channel, its sorted copy and its copy in double precision.
+    """
+    return 8 * voxels * (channels + 4)
+
+
+def nonzero_box(channel: NDArray[np.generic]) -> Box | None:
+    """The smallest box that holds all voxels (z, y, x) that are not zero; None if there are none.
 
     Filling the holes of the mask, as cropping does later, does not change its box.
     """
-    z = _extent(voxels, 1)
-    within = voxels[:, z]
-    y = _extent(within, 2)
-    x = _extent(within[:, :, y], 3)
+    z = _extent(channel, 0)
+    if z is None:
+        return None
+    within = channel[z]
+    y = _extent(within, 1)
+    x = _extent(within[:, y], 2)
+    assert y is not None, "some voxel within z is not zero"
+    assert x is not None, "some voxel within z and y is not zero"
     return z, y, x
 
 
-def _extent(voxels: NDArray[np.generic], axis: int) -> slice:
-    """From the first to the last slice along `axis` with a voxel that is not zero; all of them if there is none."""
+def _around(first: Box | None, second: Box | None) -> Box | None:
+    """The smallest box that holds both."""
+    if first is None or second is None:
+        return first or second
+    z, y, x = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True))
+    return z, y, x
+
+
+def _extent(voxels: NDArray[np.generic], axis: int) -> slice | None:
+    """From the first to the last slice along `axis` with a voxel that is not zero; None if there is none."""
     length = voxels.shape[axis]
     first = _first_nonzero(voxels, axis, range(length))
     if first is None:
-        return slice(0, length)
+        return None
     last = _first_nonzero(voxels, axis, range(length - 1, first - 1, -1))
     return slice(first, first + 1 if last is None else last + 1)
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from statistics import median
 
 from autoseg.artefacts import digest
-from autoseg.data.check import Problem, check_content, count_values, has_errors, unreadable_file
+from autoseg.data.check import Problem, channel_range, check_content, count_values, has_errors, unreadable_file
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.image import reorient_spacing
-from autoseg.data.readers import read_case, read_labels
+from autoseg.data.readers import read_files, read_labels
 from autoseg.errors import ImageError, StaleError
-from autoseg.fingerprint.case import measure
+from autoseg.fingerprint.case import Measuring
 from autoseg.fingerprint.fingerprint import CaseFingerprint, Fingerprint
 from autoseg.fingerprint.record import CaseRecord, files_of, find_record, meaning_of, write_record
-from autoseg.fingerprint.stamps import is_unchanged, stamp
+from autoseg.fingerprint.stamps import Stamping, is_unchanged
 from autoseg.fingerprint.statistics import mix
 from autoseg.parallel import map_cases
 from autoseg.progress import SILENT, Progress
@@ -59,23 +59,31 @@ def read_and_record(case: Case, *, dataset: Dataset, cache: Path, meaning: str) 
 
 
 def examine_case(case: Case, *, dataset: Dataset) -> CaseRecord:
-    """Read one case and measure it; cases with errors are not measured."""
+    """Read each file of a case once, one after the other, and measure it; cases with errors are not measured."""
     root = dataset.folder
-    # Stamped before reading: a file that changes meanwhile counts as changed.
     try:
-        stamps = {name: stamp(root / name) for name in files_of(case)}
-        image = read_case(case, root, channels=dataset.channels)
-        label_path = case.label_path(root)
-        assert label_path is not None, "training cases have labels"
-        labels, _ = read_labels(label_path)
+        stamping = {name: Stamping(root / name) for name in files_of(case)}
+        assert case.label is not None, "training cases have labels"
+        labels, _ = read_labels(root / case.label, digest=stamping[case.label])
+        counts, ranges = count_values(labels), []
+        measuring = Measuring(labels, scheme=dataset.labels, label_voxels=counts)
+        for image in read_files(case, root, channels=dataset.channels, digests=stamping):
+            geometry = image.geometry
+            is_same_grid = geometry.shape == labels.shape
+            for channel in image.voxels:
+                ranges.append(channel_range(channel))
+                if is_same_grid and not ranges[-1].not_numbers:
+                    measuring.add(channel)
     except ImageError as error:
         problem = unreadable_file(case, _culprit(case, error), error)
         return CaseRecord(id=case.id, files={}, measurement=None, problems=(problem,))
-    problems = tuple(check_content(case, image=image, labels=labels, scheme=dataset.labels, channels=dataset.channels))
-    measured = None
-    if not has_errors(problems) and image.geometry.shape == labels.shape:
-        measured = measure(image, labels, scheme=dataset.labels, label_voxels=count_values(labels))
-    return CaseRecord(id=case.id, files=stamps, measurement=measured, problems=problems)
+    problems = tuple(check_content(case, ranges=ranges, counts=counts, scheme=dataset.labels, channels=dataset.channels))
+    return CaseRecord(
+        id=case.id,
+        files={name: one.stamp() for name, one in stamping.items()},
+        measurement=None if has_errors(problems) or not is_same_grid else measuring.finish(geometry),
+        problems=problems,
+    )
 
 
 def _culprit(case: Case, error: ImageError) -> str:

@@ -20,18 +20,36 @@ class FileStamp(BaseModel):
     digest: str
 
 
-def stamp(path: Path) -> FileStamp:
-    """The stamp of the file at `path`. Raises ImageError when it cannot be read."""
-    try:
-        status = path.stat()
-        return FileStamp(size=status.st_size, modified_ns=status.st_mtime_ns, digest=content_digest(path))
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror}). Restore the file or correct its path.") from error
+class Stamping:
+    """The stamp of a file whose bytes are taken in while somebody else reads it.
+
+    Size and time are those from before reading: a file that changes meanwhile counts as changed. Raises ImageError when
+    there is no file at `path`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise ImageError(f"{path}: cannot be read ({error.strerror}). Restore the file or correct its path.") from error
+        self._size, self._modified_ns, self._digest = status.st_size, status.st_mtime_ns, _new_digest()
+
+    def update(self, data: bytes, /) -> None:
+        """Take in the next bytes of the file."""
+        self._digest.update(data)
+
+    def stamp(self) -> FileStamp:
+        """The stamp, once the file has been read to its end."""
+        return FileStamp(size=self._size, modified_ns=self._modified_ns, digest=self._digest.hexdigest())
+
+
+def _new_digest() -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=16)
 
 
 def content_digest(path: Path) -> str:
     """32 hexadecimal digits of the BLAKE2b digest of the file's bytes."""
-    digest = hashlib.blake2b(digest_size=16)
+    digest = _new_digest()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)

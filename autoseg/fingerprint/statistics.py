@@ -70,6 +70,17 @@ def summarise(foreground: NDArray[np.generic]) -> IntensitySummary:
     return IntensitySummary(mean=mean, variance=variance, lowest=lowest, highest=highest, table=np.stack(tables))
 
 
+def join(channels: Sequence[IntensitySummary]) -> IntensitySummary:
+    """One summary of all channels of a case, from one of each."""
+    return IntensitySummary(
+        mean=np.concatenate([one.mean for one in channels]),
+        variance=np.concatenate([one.variance for one in channels]),
+        lowest=np.concatenate([one.lowest for one in channels]),
+        highest=np.concatenate([one.highest for one in channels]),
+        table=np.concatenate([one.table for one in channels]),
+    )
+
+
 def mix(summaries: Sequence[IntensitySummary]) -> tuple[IntensityStatistics, ...]:
     """Statistics of each channel over the cases summarised (at least one), as if each gave the same number of voxels.
 

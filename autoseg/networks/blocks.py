@@ -17,6 +17,9 @@ NORMS: dict[Norm, dict[int, type[nn.Module]]] = {
     "batch": {2: nn.BatchNorm2d, 3: nn.BatchNorm3d},
 }
 NORM_EPSILON = 1e-5
+SAFE_VOXELS = 64
+"""Grids up to this size are convolved in float32 on a processor; they are too small for it to cost time."""
+
 LEAK = 0.01
 """Slope of the leaky ReLU below zero; He initialisation allows for it."""
 
@@ -52,8 +55,18 @@ class ConvBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (B, out_channels, *grid)."""
-        result: Tensor = self.activation(self.norm(self.dropout(self.conv(features))))
+        result: Tensor = self.activation(self.norm(self.dropout(self._convolved(features))))
         return result
+
+    def _convolved(self, features: Tensor) -> Tensor:
+        found: Tensor
+        if features.device.type == "cpu" and features.shape[2:].numel() <= SAFE_VOXELS:
+            # In bf16 the gradient of the weights comes out as garbage there, now and then (torch 2.13 with oneDNN).
+            with torch.autocast("cpu", enabled=False):
+                found = self.conv(features.float())
+        else:
+            found = self.conv(features)
+        return found
 
 
 class ConvStack(nn.Module):

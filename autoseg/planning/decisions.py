@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 from autoseg.data.image import Spacing
-from autoseg.data.labels import LabelScheme, paint_order
 from autoseg.planning.facts import Facts
 from autoseg.planning.plan import Decision, Normalisation
 from autoseg.planning.presets import NNUNET
@@ -137,20 +136,6 @@ def about_low_resolution(sizings: Mapping[str, Sizing]) -> list[Decision]:
 
 def _coverage(sizing: Sizing) -> float:
     return math.prod(sizing.design.patch_size) / math.prod(sizing.median_shape)
-
-
-def about_regions(labels: LabelScheme) -> list[Decision]:
-    """The order in which regions are painted, the value each writes, their loss; nothing where labels are the target."""
-    if labels.target != "regions":
-        return []
-    painted = [labels.regions[index] for index in paint_order(labels.regions)]
-    value = ", then ".join(f"{region.name} writes {region.writes}" for region in painted)
-    members = "; ".join(f"{region.name} = {', '.join(map(str, region.values))}" for region in painted)
-    because = f"outer regions first, each writes the label that no region inside it holds ({members})"
-    return [
-        Decision(name="regions", value=value, because=because, source="autoseg"),
-        Decision(name="loss", value="dice_bce", because="a voxel may lie in several regions at once", source="nnU-Net v2"),
-    ]
 
 
 def times(values: Sequence[float]) -> str:

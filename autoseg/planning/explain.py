@@ -1,34 +1,148 @@
-"""A plan as a page that a person can read and argue with."""
+"""A plan as a page, or a document for machines, that one can argue with."""
 
 import textwrap
 from collections.abc import Sequence
 
+from pydantic import BaseModel
+
+from autoseg.artefacts import FROZEN
+from autoseg.planning.alternatives import Change, alternatives
+from autoseg.planning.facts import Facts
+from autoseg.planning.fitting import gigabytes
 from autoseg.planning.plan import Configuration, Decision, Plan
+from autoseg.planning.regions import PaintedRegion, painted_regions
 
 WIDTH = 110
+BY_HAND = "set by hand: "
 
 
-def explain(plan: Plan) -> str:
-    """Every decision of the plan: what was chosen, the numbers behind it, the source of the rule, and how to override."""
-    title = f"Plan for {plan.dataset} (preset {plan.preset}, {plan.gpu_memory_gb:g} GB)"
-    sections = [title, "=" * len(title), ""]
-    sections += [line for decision in plan.decisions for line in _section(decision)]
-    advice = "Override any value with --set, for example --set training.epochs=20"
-    example = next((name for name in ("3d_fullres", "2d") if name in plan.configurations), None)
-    if example is not None:
-        patch = ",".join(map(str, plan.configurations[example].patch_size))
-        advice += f" or --set {example}.patch_size={patch}"
-    return "\n".join([*sections, advice + "."])
+class ExplainedDecision(BaseModel):
+    """A decision, what it would be given something else, and the setting that overrides it (None: no setting does)."""
+
+    model_config = FROZEN
+    name: str
+    value: str
+    because: str
+    source: str
+    changes: tuple[Change, ...]
+    override: str | None
 
 
-def _section(decision: Decision) -> Sequence[str]:
-    because = textwrap.wrap(f"because {decision.because}", WIDTH, initial_indent="    ", subsequent_indent="    ")
-    return [f"{decision.name}: {decision.value}", *because, f"    source: {decision.source}", ""]
+class Explanation(BaseModel):
+    """Every decision of a plan, and its regions in the order of painting."""
+
+    model_config = FROZEN
+    dataset: str
+    preset: str
+    gpu_memory_gb: float
+    decisions: tuple[ExplainedDecision, ...]
+    regions: tuple[PaintedRegion, ...]
+
+
+def explain(plan: Plan, facts: Facts) -> Explanation:
+    """Why `plan` is as it is, and what would change it, found by planning `facts` again under other conditions."""
+    changes = alternatives(facts, preset=plan.preset, gpu_memory_gb=plan.gpu_memory_gb)
+    return Explanation(
+        dataset=plan.dataset,
+        preset=plan.preset,
+        gpu_memory_gb=plan.gpu_memory_gb,
+        decisions=tuple(
+            ExplainedDecision(**dict(one), changes=changes.get(one.name, ()), override=_override(one, plan))
+            for one in plan.decisions
+        ),
+        regions=painted_regions(plan.labels, label_voxels=facts.label_voxels),
+    )
+
+
+def _override(decision: Decision, plan: Plan) -> str | None:
+    """The setting that says the same as the decision; changing its value argues with it."""
+    kind, _, subject = decision.name.partition(" of ")
+    if subject in plan.configurations:
+        one = plan.configurations[subject]
+        known = {
+            "patch": f"patch_size={_listed(one.patch_size)}",
+            "batch": f"batch_size={one.batch_size}",
+            "network": f"network.features={_listed(one.network.features)}",
+        }
+        return f"{subject}.{known[kind]}" if kind in known else None
+    example = _largest(plan)
+    if kind == "normalisation" and subject in plan.channels:
+        index = plan.channels.index(subject)
+        return f"{example.name}.normalisation.{index}.scheme={example.normalisation[index].scheme}"
+    return {
+        "target spacing": f"{example.name}.spacing_mm={_listed(example.spacing_mm)}",
+        "mirror axes": f"training.mirror_axes={_listed(plan.training.mirror_axes) or '[]'}",
+        "loss": f"training.loss={plan.training.loss}",
+    }.get(decision.name)
+
+
+def _largest(plan: Plan) -> Configuration:
+    return plan.configurations.get("3d_fullres") or plan.configurations["2d"]
+
+
+def page(found: Explanation) -> str:
+    """The explanation for people: the data, then each configuration, then what was set by hand; last the regions."""
+    title = f"Plan for {found.dataset} (preset {found.preset}, {found.gpu_memory_gb:g} GB)"
+    lines = [title, "=" * len(title), ""]
+    for head, decisions in _sections(found.decisions).items():
+        lines += [head, "-" * len(head), "", *(line for one in decisions for line in _decision(one))]
+    if found.regions:
+        lines += ["Regions in the order of painting", *_aligned(region_table(found.regions)), ""]
+    return "\n".join([*lines, "Override any value with --set KEY=VALUE, for example --set training.epochs=20."])
+
+
+def _sections(decisions: Sequence[ExplainedDecision]) -> dict[str, list[ExplainedDecision]]:
+    sections: dict[str, list[ExplainedDecision]] = {"Data": []}
+    by_hand = []
+    for one in decisions:
+        kind, _, subject = one.name.partition(" of ")
+        if one.name.startswith(BY_HAND):
+            by_hand.append(one)
+        elif subject and kind != "normalisation":
+            sections.setdefault(subject, []).append(one)
+        else:
+            sections["Data"].append(one)
+    return {**sections, "Set by hand": by_hand} if by_hand else sections
+
+
+def _decision(one: ExplainedDecision) -> list[str]:
+    lines = [f"{one.name}: {one.value}", *_wrapped(f"because {one.because}"), f"    source: {one.source}"]
+    for change in one.changes:
+        lines += _wrapped(
+            f"with {change.given}: {change.value}" if change.given[0] == "-" else f"if {change.given}: {change.value}"
+        )
+    return [*lines, *([f"    override: --set {one.override}"] if one.override else []), ""]
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent="      ", break_on_hyphens=False)
+
+
+def region_table(regions: Sequence[PaintedRegion]) -> list[tuple[str, ...]]:
+    """One row per region, the first holds the headings: order, region, labels inside, value painted, its voxels."""
+    head = ("order", "region", "labels inside", "writes", "voxels in training")
+    rows = [
+        (
+            str(one.order),
+            one.name,
+            ", ".join(map(str, one.values)),
+            f"{one.writes} ({one.label})",
+            "not counted" if one.voxels is None else str(one.voxels),
+        )
+        for one in regions
+    ]
+    return [head, *rows]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = (("    " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True))).rstrip() for row in rows)
+    return list(cells)
 
 
 def table(plan: Plan) -> list[tuple[str, ...]]:
-    """One row per configuration, the first holds the headings: name, spacing, median image, patch, batch, network."""
-    head = ("configuration", "spacing (mm)", "median image", "patch", "batch", "network")
+    """One row per configuration, the first holds the headings: name, spacing, images, patch, batch, memory, network."""
+    head = ("configuration", "spacing (mm)", "median image", "patch", "batch", "memory / at most", "network")
     return [head, *(_row(one) for one in plan.configurations.values())]
 
 
@@ -37,8 +151,13 @@ def _row(one: Configuration) -> tuple[str, ...]:
     if one.previous_stage:
         network += f", after {one.previous_stage}"
     sizes = (_times(one.spacing_mm), _times(one.median_shape), _times(one.patch_size))
-    return (one.name, *sizes, str(one.batch_size), network)
+    memory = f"{gigabytes(one.predicted_training_bytes)} / {gigabytes(one.memory_budget_bytes)}"
+    return (one.name, *sizes, str(one.batch_size), memory, network)
 
 
 def _times(values: Sequence[float]) -> str:
     return " x ".join(f"{value:.4g}" for value in values)
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ",".join(f"{value:g}" for value in values)

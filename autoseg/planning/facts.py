@@ -1,7 +1,7 @@
 """What planning knows about a data set: numbers and names, wherever they came from."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
@@ -22,7 +22,8 @@ class Facts:
     where no case has foreground). `relative_size` is the median share of the volume that cropping leaves.
     `mirror_axes` are those named by a template, in (z, y, x). `use_mask` asks for normalisation inside the body whatever
     the relative size. `training_cases` is what the batch is capped by; `reader` is nnU-Net's name of the image reader
-    where a data set asks for one. Raises PlanError when numbers make no sense.
+    where a data set asks for one. `label_voxels` counts the voxels of each value in all training labels, and is empty where
+    nobody has. Raises PlanError when numbers make no sense.
     """
 
     dataset: str
@@ -38,6 +39,7 @@ class Facts:
     mirror_axes: tuple[int, ...] | None = None
     use_mask: bool = False
     reader: str | None = None
+    label_voxels: Mapping[int, int] = field(default_factory=dict)
     made_from: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -99,8 +101,14 @@ def facts_of(dataset: Dataset, fingerprint: Fingerprint) -> Facts:
         training_cases=len(fingerprint.cases),
         orientation=fingerprint.orientation,
         mirror_axes=dataset.mirror_axes,
+        label_voxels=_total([case.label_voxels for case in fingerprint.cases]),
         made_from={"dataset": digest(dataset), "fingerprint": digest(fingerprint)},
     )
+
+
+def _total(counts: Sequence[Mapping[int, int]]) -> dict[int, int]:
+    values = sorted({value for one in counts for value in one})
+    return {value: sum(one.get(value, 0) for one in counts) for value in values}
 
 
 def file_ending(name: str) -> str:

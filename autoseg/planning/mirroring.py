@@ -1,8 +1,9 @@
 """Which axes augmentation and prediction may mirror."""
 
+from autoseg.data.labels import LabelScheme
 from autoseg.planning.facts import Facts
 from autoseg.planning.plan import Decision
-from autoseg.planning.rules import AxisOrder, mirrored_pairs
+from autoseg.planning.rules import AxisOrder, mirrored_pairs, one_sided
 
 AXES = "zyx"
 
@@ -16,9 +17,15 @@ def mirror_axes(facts: Facts, *, order: AxisOrder) -> tuple[tuple[int, ...], Dec
     if facts.mirror_axes is not None:
         because = "the template of the data set says so"
         return _chosen(facts.mirror_axes, order=order, because=because, source="data set template")
-    pairs = mirrored_pairs([label.name for label in facts.labels.foreground])
+    names = label_names(facts.labels)
+    pairs = mirrored_pairs(names)
     if not pairs:
-        because = "no two labels differ only in left and right"
+        because, sided = "no two labels differ only in left and right", one_sided(names)
+        if sided:
+            because += (
+                f" ({', '.join(sided[:3])} has no counterpart; if the other side can be mistaken for it, take the axis "
+                "from left to right away with --set training.mirror_axes)"
+            )
         return _chosen((0, 1, 2), order=order, because=because, source="Isensee et al., Nature Methods 18 (2021)")
     sideways = left_right_axis(facts.orientation)
     known = f"in orientation {facts.orientation}" if facts.orientation else "taken for it, as the orientation is unknown"
@@ -28,6 +35,12 @@ def mirror_axes(facts: Facts, *, order: AxisOrder) -> tuple[tuple[int, ...], Dec
     )
     axes = tuple(axis for axis in (0, 1, 2) if axis != sideways)
     return _chosen(axes, order=order, because=because, source="autoseg")
+
+
+def label_names(labels: LabelScheme) -> list[str]:
+    """Names of what is told apart: labels, and regions where those are trained on."""
+    regions = labels.regions if labels.target == "regions" else ()
+    return list(dict.fromkeys(item.name for item in (*labels.foreground, *regions)))
 
 
 def left_right_axis(orientation: str | None) -> int:

@@ -85,7 +85,8 @@ def _rows(table: Mapping[str, Any], key: str, file: Path) -> Sequence[Any]:
 
 
 def _triple(row: Any, key: str, file: Path) -> Spacing:
-    is_number = [isinstance(value, int | float) and not isinstance(value, bool) for value in row] if row else []
+    values = row if isinstance(row, list) else []
+    is_number = [isinstance(value, int | float) and not isinstance(value, bool) for value in values]
     if is_number != [True] * 3:
         raise PlanError(f"{file}: {key}: expected three numbers (z, y, x) per case, found {row!r}.")
     return float(row[0]), float(row[1]), float(row[2])
@@ -101,15 +102,20 @@ def _whole(shape: Spacing, file: Path) -> Shape:
 def _intensities(fingerprint: Mapping[str, Any], channels: Sequence[str], file: Path) -> tuple[IntensityStatistics, ...]:
     key = "foreground_intensity_properties_per_channel"
     table = _key(fingerprint, key, file)
-    if not isinstance(table, dict) or len(table) != len(channels):
-        found = len(table) if isinstance(table, dict) else table
+    expected = [str(index) for index in range(len(channels))]
+    if not isinstance(table, dict) or set(table) != set(expected):
+        found = ", ".join(table) or "none" if isinstance(table, dict) else repr(table)
+        named = ", ".join(f"{index} = {name}" for index, name in enumerate(channels))
         raise PlanError(
-            f"{file}: {key}: expected an entry for each channel of dataset.json ({', '.join(channels)}), found {found!r}."
+            f"{file}: {key}: expected an entry for each channel of dataset.json ({named}), found {found}. Name all "
+            "channels in dataset.json, or use the one that the fingerprint was made with."
         )
-    return tuple(_statistics(entry, file=file, where=f"{key}.{name}") for name, entry in table.items())
+    return tuple(_statistics(table[index], file=file, where=f"{key}.{index}") for index in expected)
 
 
-def _statistics(entry: Mapping[str, Any], *, file: Path, where: str) -> IntensityStatistics:
+def _statistics(entry: Any, *, file: Path, where: str) -> IntensityStatistics:
+    if not isinstance(entry, dict):
+        raise PlanError(f"{file}: {where}: expected an object with {', '.join(STATISTICS)}, found {entry!r}.")
     values = {field: _number(entry, key, file) for key, field in STATISTICS.items()}
     if values["deviation"] < 0:
         raise PlanError(f"{file}: {where}.std: expected 0 or more, found {values['deviation']:g}.")

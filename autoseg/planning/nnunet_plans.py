@@ -26,7 +26,7 @@ def nnunet_plans(plan: Plan, facts: Facts) -> dict[str, Any]:
 
     Raises PlanError for a network that nnU-Net does not have.
     """
-    preset, order = PRESETS[plan.preset], plan.transpose_forward
+    order = plan.transpose_forward
     spacing, shape = median_spacing(facts.spacings_mm), median_shape(facts.shapes)
     name = nnunet_plans_name(plan)
     return {
@@ -38,10 +38,10 @@ def nnunet_plans(plan: Plan, facts: Facts) -> dict[str, Any]:
         "transpose_forward": list(order),
         "transpose_backward": [order.index(axis) for axis in range(3)],
         "configurations": {
-            key: _cascade(one) if one.previous_stage else _configuration(one, preset=preset, plans_name=name)
+            key: _cascade(plan) if one.previous_stage else _configuration(one, preset=PRESETS[plan.preset], plans_name=name)
             for key, one in plan.configurations.items()
         },
-        "experiment_planner_used": preset.nnunet_planner,
+        "experiment_planner_used": PRESETS[plan.preset].nnunet_planner,
         "label_manager": "LabelManager",
         "foreground_intensity_properties_per_channel": {
             str(index): {key: getattr(found, field) for key, field in sorted(STATISTICS.items())}
@@ -57,8 +57,16 @@ def nnunet_plans_name(plan: Plan) -> str:
     return preset.nnunet_plans if own else f"{preset.nnunet_plans}_{plan.gpu_memory_gb:g}GB"
 
 
-def _cascade(configuration: Configuration) -> dict[str, Any]:
-    return {"inherits_from": "3d_fullres", "previous_stage": configuration.previous_stage}
+def _cascade(plan: Plan) -> dict[str, Any]:
+    """The cascade as what it has from full resolution, and what has been set otherwise."""
+    preset, name = PRESETS[plan.preset], nnunet_plans_name(plan)
+    full, own = (
+        _configuration(plan.configurations[key], preset=preset, plans_name=name)
+        for key in ("3d_fullres", "3d_cascade_fullres")
+    )
+    changed = {key: value for key, value in own.items() if value != full[key] and key != "data_identifier"}
+    previous = plan.configurations["3d_cascade_fullres"].previous_stage
+    return {"inherits_from": "3d_fullres", "previous_stage": previous, **changed}
 
 
 def _configuration(one: Configuration, *, preset: Preset, plans_name: str) -> dict[str, Any]:

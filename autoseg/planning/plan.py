@@ -70,7 +70,9 @@ class Configuration(BaseModel):
     """One way to train on a data set: a resolution, a patch, a batch and a network.
 
     `spacing_mm`, `median_shape` and `patch_size` (voxels) have three entries (z, y, x), or two (y, x) in 2-D, where slices
-    keep their distance. `cost` is the number of feature-map elements of one sample, nnU-Net's stand-in for memory.
+    keep their distance. `cost` is the number of feature-map elements of one sample, nnU-Net's stand-in for memory. The
+    predicted bytes are those of the peak on a GPU, context included (None: not known for the network); the budget is the
+    most that they may come to.
     """
 
     model_config = FROZEN
@@ -86,6 +88,9 @@ class Configuration(BaseModel):
     batch_dice: bool
     previous_stage: str | None = None
     cost: int
+    predicted_training_bytes: int | None = None
+    predicted_prediction_bytes: int | None = None
+    memory_budget_bytes: int | None = None
 
 
 class TrainingSettings(BaseModel):
@@ -141,3 +146,7 @@ class Plan(BaseModel):
     training: TrainingSettings
     decisions: tuple[Decision, ...]
     made_from: dict[str, str]
+
+    def input_channels(self, configuration: Configuration) -> int:
+        """Channels of a network's input: the image's, and a mask per foreground label that a previous stage found."""
+        return len(self.channels) + (len(self.labels.foreground) if configuration.previous_stage else 0)

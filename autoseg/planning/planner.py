@@ -10,9 +10,11 @@ from autoseg.data.image import Spacing
 from autoseg.errors import PlanError, unknown_name
 from autoseg.planning import decisions as why
 from autoseg.planning.facts import Facts
+from autoseg.planning.fitting import Room, fitted, least_gb, network_spec
 from autoseg.planning.mirroring import mirror_axes
-from autoseg.planning.plan import Configuration, NetworkSpec, Normalisation, Plan, Resampling, TrainingSettings
+from autoseg.planning.plan import Configuration, Normalisation, Plan, Resampling, TrainingSettings
 from autoseg.planning.presets import PRESETS, Preset
+from autoseg.planning.regions import about_regions
 from autoseg.planning.rules import (
     MASK_BELOW,
     NORMALISATIONS,
@@ -45,12 +47,15 @@ class Resolution:
         return self.median_shape[0] == 1
 
 
-def make_plan(facts: Facts, *, preset: str = "nnunet", gpu_memory_gb: float | None = None) -> Plan:
+def make_plan(
+    facts: Facts, *, preset: str = "nnunet", gpu_memory_gb: float | None = None, device_bytes: int | None = None
+) -> Plan:
     """The plan for a data set, with the reason of every choice.
 
-    `preset` names an entry of PRESETS; `gpu_memory_gb` defaults to what the preset was made for. The same facts give the
-    same plan on every machine. Raises UnknownNameError for a preset that does not exist and PlanError when no network
-    fits the memory.
+    `preset` names an entry of PRESETS; `gpu_memory_gb` defaults to what the preset was made for. `device_bytes` is the
+    memory of the smallest GPU in sight, which no configuration may exceed. The same facts give the same plan on every
+    machine whose GPU holds it. Raises UnknownNameError for a preset that does not exist, PlanError when no network
+    fits the memory, and LabelError for a label that its regions cannot bring back.
     """
     if preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)
@@ -59,7 +64,7 @@ def make_plan(facts: Facts, *, preset: str = "nnunet", gpu_memory_gb: float | No
     normalisation = normalisations(facts)
     sizings = size_all(full, facts=facts, budget=budget)
     axes, mirroring = mirror_axes(facts, order=full.order)
-    return Plan(
+    made = Plan(
         dataset=facts.dataset,
         channels=facts.channels,
         labels=facts.labels,
@@ -75,10 +80,11 @@ def make_plan(facts: Facts, *, preset: str = "nnunet", gpu_memory_gb: float | No
             *(found for name, sizing in sizings.items() for found in why.about_size(name, sizing, budget=budget)),
             *why.about_low_resolution(sizings),
             mirroring,
-            *why.about_regions(facts.labels),
+            *about_regions(facts.labels, label_voxels=facts.label_voxels),
         ),
         made_from=facts.made_from,
     )
+    return fitted(made, sizings, room=Room(budget, device_bytes), outputs=facts.label_entries)
 
 
 def _loss(facts: Facts) -> str:
@@ -162,7 +168,22 @@ def _check_budget(full: Resolution, *, facts: Facts, budget: Budget) -> None:
         for spacing, shape in (*planes, *volumes)
     ]
     if budget.gpu_memory_gb < max(needed):
-        raise too_small(budget, least=max(needed))
+        channels = len(facts.channels) + len(facts.labels.foreground)
+        predicted = [
+            least_gb(spacing, shape, preset=budget.preset, channels=channels, labels=facts.labels)
+            for spacing, shape in (*planes, *volumes)
+        ]
+        raise too_small(budget, least=max(*needed, *predicted))
+
+
+def largest_batches(facts: Facts, plan: Plan) -> dict[str, int]:
+    """The largest batch of each configuration of `plan` that its share of the data set allows."""
+    full, preset = full_resolution(facts), PRESETS[plan.preset]
+    found = {}
+    for name, one in plan.configurations.items():
+        voxels = math.prod(full.median_shape if one.dimensions == 2 else one.median_shape) * facts.training_cases
+        found[name] = max(round(voxels * preset.dataset_share / math.prod(one.patch_size)), preset.smallest_batch)
+    return found
 
 
 def low_resolution(full: Sizing, *, facts: Facts, budget: Budget) -> Sizing | None:
@@ -221,14 +242,7 @@ def _configuration(
         batch_size=sizing.batch_size,
         normalisation=normalisation,
         resampling=Resampling(),
-        network=NetworkSpec(
-            kind=preset.kind,
-            features=preset.features(design.stages, dimensions=len(design.patch_size)),
-            kernels=design.kernels,
-            strides=design.strides,
-            encoder_blocks=preset.blocks(design.stages),
-            decoder_blocks=(preset.decoder_blocks,) * (design.stages - 1),
-        ),
+        network=network_spec(design, preset),
         batch_dice=batch_dice,
         cost=sizing.sample_cost,
     )

@@ -89,6 +89,11 @@ def mirrored_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     ]
 
 
+def one_sided(names: Sequence[str]) -> list[str]:
+    """Label names that speak of left or right; "l" and "r" alone do not count, they also number and abbreviate."""
+    return [name for name in names if {"left", "right"} & set(re.findall(r"[a-z]+", name.lower()))]
+
+
 _SIDES = {"l": "left", "lt": "left", "lh": "left", "r": "right", "rt": "right", "rh": "right"}
 
 

@@ -1,11 +1,11 @@
 """From a folder with a data set to a plan in the workspace."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
@@ -18,10 +18,12 @@ from autoseg.data.headers import CaseHeaders, read_headers
 from autoseg.data.layouts import find_dataset, recognise
 from autoseg.data.understanding import Understanding, summarise
 from autoseg.errors import ArtefactError, DatasetError
+from autoseg.fingerprint.case import case_bytes
 from autoseg.fingerprint.fingerprint import Fingerprint
 from autoseg.fingerprint.run import examine
 from autoseg.parallel import sensible_workers
 from autoseg.planning.facts import Facts, facts_of
+from autoseg.planning.gpus import target, visible_gpus
 from autoseg.planning.nnunet_files import facts_of_nnunet
 from autoseg.planning.plan import Plan
 from autoseg.planning.planner import make_plan
@@ -32,6 +34,13 @@ from autoseg.workspace import DatasetFolder, Workspace, open_workspace
 A = TypeVar("A", bound=BaseModel)
 
 REMAKE = "autoseg_plan DATASET"
+
+Adjustment = Callable[[Plan, Facts], Plan]
+
+
+def unchanged(plan: Plan, facts: Facts) -> Plan:
+    """The plan as it is."""
+    return plan
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ def plan(
     template: str | None = None,
     name: str | None = None,
     preset: str = "nnunet",
-    gpu_memory_gb: float | None = None,
+    gpu_memory_gb: float | Literal["auto"] | None = None,
     settings: Sequence[str] = (),
     workers: int | None = None,
     progress: Progress = SILENT,
@@ -74,9 +83,11 @@ def plan(
 ) -> Plan:
     """The plan for the data set in a folder, made and saved in the workspace as far as it is not up to date.
 
-    Cases whose files have not changed are not read again. `settings` are KEY=VALUE overrides. Raises DatasetError listing
+    Cases whose files have not changed are not read again. `gpu_memory_gb` defaults to what the preset is made for, capped
+    by the smallest GPU in sight; "auto" takes all of that. `settings` are KEY=VALUE overrides. Raises DatasetError listing
     all problems that would make training wrong.
     """
+    memory = target(preset, asked=gpu_memory_gb, gpus=visible_gpus())
     checked = check(
         dataset,
         workspace=workspace,
@@ -86,7 +97,13 @@ def plan(
         progress=progress,
         executor=executor,
     )
-    return save_plan(checked, preset=preset, gpu_memory_gb=gpu_memory_gb, settings=settings).plan
+    return save_plan(
+        checked,
+        preset=preset,
+        gpu_memory_gb=memory.gpu_memory_gb,
+        device_bytes=memory.device_bytes,
+        settings=settings,
+    ).plan
 
 
 def check(
@@ -129,26 +146,34 @@ def check(
 
 
 def _case_bytes(headers: Sequence[CaseHeaders]) -> int:
-    """Memory that one case may take while it is read: voxels and a copy of eight bytes each, labels included."""
+    """Memory that the largest case takes while it is measured."""
     sizes = [
-        int(np.prod(header.geometry.shape)) * (sum(h.channels for h in one.images if isinstance(h, Header)) + 1)
+        case_bytes(int(np.prod(header.geometry.shape)), channels=header.channels)
         for one in headers
-        for header in one.images[:1]
+        for header in one.images
         if isinstance(header, Header)
     ]
-    return 16 * max(sizes, default=1)
+    return max(sizes, default=1)
 
 
 def save_plan(
-    checked: Checked, *, preset: str = "nnunet", gpu_memory_gb: float | None = None, settings: Sequence[str] = ()
+    checked: Checked,
+    *,
+    preset: str = "nnunet",
+    gpu_memory_gb: float | None = None,
+    device_bytes: int | None = None,
+    settings: Sequence[str] = (),
+    adjust: Adjustment = unchanged,
 ) -> Planned:
     """Make the plan for a checked data set and save it with data set and fingerprint; what is up to date is left alone.
 
-    Another plan that was there is kept as plan_previous.json. Raises DatasetError when the data set has errors.
+    `adjust` may change the plan before it is saved. Another plan that was there is kept as plan_previous.json. Raises
+    DatasetError when the data set has errors.
     """
     refuse_errors(checked)
     facts = facts_of(checked.dataset, checked.fingerprint)
-    made = apply_settings(make_plan(facts, preset=preset, gpu_memory_gb=gpu_memory_gb), settings)
+    by_rule = make_plan(facts, preset=preset, gpu_memory_gb=gpu_memory_gb, device_bytes=device_bytes)
+    made = adjust(apply_settings(by_rule, settings), facts)
     folder = checked.folder
     _save_if_new(checked.dataset, folder.dataset_file)
     _save_if_new(checked.fingerprint, folder.fingerprint_file)
@@ -193,11 +218,14 @@ def plan_from_fingerprint(
     name: str | None = None,
     preset: str = "nnunet",
     gpu_memory_gb: float | None = None,
+    device_bytes: int | None = None,
     settings: Sequence[str] = (),
+    adjust: Adjustment = unchanged,
 ) -> tuple[Plan, Facts]:
     """A plan without images, from a fingerprint and a dataset.json of autoseg or of nnU-Net, and the facts it rests on."""
     facts = facts_from_files(fingerprint_file, dataset_file, name=name)
-    return apply_settings(make_plan(facts, preset=preset, gpu_memory_gb=gpu_memory_gb), settings), facts
+    by_rule = make_plan(facts, preset=preset, gpu_memory_gb=gpu_memory_gb, device_bytes=device_bytes)
+    return adjust(apply_settings(by_rule, settings), facts), facts
 
 
 def facts_from_files(fingerprint_file: Path, dataset_file: Path, *, name: str | None = None) -> Facts:

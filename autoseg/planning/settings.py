@@ -1,55 +1,100 @@
 """Values of a plan set by hand: `training.epochs=20`, `3d_fullres.patch_size=96,96,96`."""
 
 import json
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from autoseg.errors import PlanError, unknown_name
+from autoseg.planning.consistency import check_configuration
 from autoseg.planning.facts import label_entries
+from autoseg.planning.fitting import with_memory
+from autoseg.planning.names import TRAINING_NAMES, check_loss, check_name
 from autoseg.planning.plan import Configuration, Decision, Plan, TrainingSettings
-from autoseg.planning.topology import network_cost, total_stride
+from autoseg.planning.topology import network_cost
 
 M = TypeVar("M", bound=BaseModel)
 
-CONSEQUENCES = ("name", "dimensions", "cost", "median_shape", "previous_stage")
+CONSEQUENCES = (
+    *("name", "dimensions", "cost", "median_shape", "previous_stage"),
+    *("predicted_training_bytes", "predicted_prediction_bytes", "memory_budget_bytes"),
+)
 """Fields of a configuration that follow from others and cannot be set."""
+
+INHERITED_FROM = "3d_fullres"
+CASCADE = "3d_cascade_fullres"
+"""The cascade's second network works at full resolution, and so takes over what is set there."""
 
 _WORDS = {"true": "true", "yes": "true", "false": "false", "no": "false", "none": "null", "null": "null"}
 
 
 def apply_settings(plan: Plan, settings: Sequence[str]) -> Plan:
-    """The plan with each `KEY=VALUE` of `settings` applied in turn and recorded as a decision.
+    """The plan with each `KEY=VALUE` of `settings` applied and recorded as a decision; they are judged together.
 
-    Keys start with "training" or the name of a configuration. Raises UnknownNameError for a key that does not exist and
-    PlanError for a value of the wrong kind or one that does not fit the network, naming the nearest that do.
+    Keys start with "training" or the name of a configuration. What is set for 3d_fullres holds for the cascade too, where
+    the two were equal. Raises UnknownNameError for a key or a name that does not exist and PlanError for a value of the
+    wrong kind or one that does not fit the network, naming the nearest that do.
     """
+    changed = plan
+    keys: dict[str, list[str]] = {}
     for setting in settings:
-        plan = _applied(plan, setting)
-    return plan
+        key, text = _split(setting)
+        group = key.partition(".")[0]
+        changed, before = _applied(changed, key, text)
+        keys.setdefault(group, []).append(key)
+        if group == INHERITED_FROM and CASCADE in plan.configurations:
+            inherited = CASCADE + key.removeprefix(group)
+            if _value(changed, inherited) == before:
+                changed, _ = _applied(changed, inherited, text, note=f"; passed on from {key}")
+                keys.setdefault(CASCADE, []).append(key)
+    return _checked(plan, changed, keys)
 
 
-def _applied(plan: Plan, setting: str) -> Plan:
+def _split(setting: str) -> tuple[str, str]:
     key, equals, text = setting.partition("=")
-    key = key.strip()
-    group, *path = key.split(".")
-    if not equals or not path:
+    if not equals or "." not in key:
         raise PlanError(f"setting {setting!r}: expected KEY=VALUE, for example training.epochs=20.")
+    return key.strip(), text.strip()
+
+
+def _applied(plan: Plan, key: str, text: str, *, note: str = "") -> tuple[Plan, Any]:
+    """The plan with one value changed, and what stood there before."""
+    group, *path = key.split(".")
     update: dict[str, Any]
     if group == "training":
         training, before = _with_value(plan.training, path, text, key=key)
-        update = {"training": _checked_training(training, key)}
+        update = {"training": training}
     elif group in plan.configurations:
-        old = plan.configurations[group]
-        new, before = _with_value(old, path, text, key=key)
-        update = {"configurations": {**plan.configurations, group: _checked_configuration(old, new, plan=plan, key=key)}}
+        new, before = _with_value(plan.configurations[group], path, text, key=key)
+        update = {"configurations": {**plan.configurations, group: new}}
     else:
         raise unknown_name("setting", group, ["training", *plan.configurations])
-    decision = Decision(name=f"set by hand: {key}", value=text.strip(), because=f"was {_text(before)}", source="--set")
+    decision = Decision(name=f"set by hand: {key}", value=text, because=f"was {_text(before)}{note}", source="--set")
     others = tuple(other for other in plan.decisions if other.name != decision.name)
-    return plan.model_copy(update={**update, "decisions": (*others, decision)})
+    return plan.model_copy(update={**update, "decisions": (*others, decision)}), before
+
+
+def _value(plan: Plan, key: str) -> Any:
+    group, *path = key.split(".")
+    found: Any = plan.configurations[group]
+    for part in path:
+        found = found[int(part)] if isinstance(found, tuple) else getattr(found, part)
+    return found
+
+
+def _checked(before: Plan, after: Plan, keys: Mapping[str, Sequence[str]]) -> Plan:
+    """The plan with what follows from its new values; raises PlanError where they do not fit together."""
+    configurations = dict(after.configurations)
+    for group, changed in keys.items():
+        key = ", ".join(dict.fromkeys(changed))
+        if group == "training":
+            _check_training(before.training, after, key)
+        else:
+            one = _with_consequences(before.configurations[group], configurations[group])
+            check_configuration(one, plan=after, key=key)
+            configurations[group] = one.model_copy(update={"cost": _cost(one, after)})
+    return with_memory(after.model_copy(update={"configurations": configurations})) if keys else after
 
 
 def _with_value(model: M, path: Sequence[str], text: str, *, key: str) -> tuple[M, Any]:
@@ -106,28 +151,26 @@ def _readings(text: str) -> Iterator[str]:
         yield candidate
 
 
-def _checked_training(training: TrainingSettings, key: str) -> TrainingSettings:
+def _check_training(before: TrainingSettings, plan: Plan, key: str) -> None:
+    training = plan.training
     axes = training.mirror_axes
     if len(set(axes)) != len(axes) or not set(axes) <= {0, 1, 2}:
         raise PlanError(f"setting {key}: expected different axes out of 0, 1, 2 (z, y, x), found {_text(axes)}.")
-    return training
+    for field, (kind, known) in TRAINING_NAMES.items():
+        name = getattr(training, field)
+        if name != getattr(before, field):
+            check_name(kind, name, known)
+    if training.loss != before.loss:
+        check_loss(training.loss, plan.labels.target)
 
 
-def _checked_configuration(before: Configuration, after: Configuration, *, plan: Plan, key: str) -> Configuration:
-    """The configuration with what follows from the change; raises PlanError when its parts do not fit together."""
-    _check_network(after, key)
-    _check_patch(after, key)
-    if len(after.spacing_mm) != after.dimensions or not all(math.isfinite(mm) and mm > 0 for mm in after.spacing_mm):
-        raise PlanError(
-            f"setting {key}: expected {after.dimensions} positive numbers of mm, found {_text(after.spacing_mm)}."
-        )
-    if len(after.normalisation) != len(plan.channels):
-        raise PlanError(f"setting {key}: expected an entry for each channel ({', '.join(plan.channels)}).")
+def _with_consequences(before: Configuration, after: Configuration) -> Configuration:
+    """The configuration with the median shape that its spacing gives."""
+    is_spacing = len(after.spacing_mm) == len(before.spacing_mm) and all(mm > 0 for mm in after.spacing_mm)
+    if before.spacing_mm == after.spacing_mm or not is_spacing:
+        return after
     spacings = zip(before.median_shape, before.spacing_mm, after.spacing_mm, strict=True)
-    shape = before.median_shape
-    if before.spacing_mm != after.spacing_mm:
-        shape = tuple(float(max(round(n * old / new), 1)) for n, old, new in spacings)
-    return after.model_copy(update={"cost": _cost(after, plan), "median_shape": shape})
+    return after.model_copy(update={"median_shape": tuple(float(max(round(n * a / b), 1)) for n, a, b in spacings)})
 
 
 def _cost(configuration: Configuration, plan: Plan) -> int:
@@ -140,47 +183,6 @@ def _cost(configuration: Configuration, plan: Plan) -> int:
         decoder_blocks=network.decoder_blocks,
         is_residual=network.kind == "residual_unet",
         outputs=label_entries(plan.labels),
-    )
-
-
-def _check_network(configuration: Configuration, key: str) -> None:
-    network, stages = configuration.network, len(configuration.network.strides)
-    lengths = {
-        "features": (len(network.features), stages),
-        "kernels": (len(network.kernels), stages),
-        "encoder_blocks": (len(network.encoder_blocks), stages),
-        "decoder_blocks": (len(network.decoder_blocks), stages - 1),
-    }
-    for name, (found, expected) in lengths.items():
-        if found != expected:
-            raise PlanError(
-                f"setting {key}: {configuration.name}.network.{name}: expected {expected} entries for {stages} stages, "
-                f"found {found}. Set features, kernels, strides and blocks of all stages in a plan file instead."
-            )
-    for axes in (*network.strides, *network.kernels):
-        if len(axes) != configuration.dimensions or min(axes) < 1:
-            raise PlanError(f"setting {key}: expected {configuration.dimensions} positive numbers per stage, found {axes}.")
-    if any(size % 2 == 0 for kernel in network.kernels for size in kernel):
-        raise PlanError(f"setting {key}: expected odd kernel sizes; an even one shifts the output by half a voxel.")
-    if min(*network.features, *network.encoder_blocks, *network.decoder_blocks, 1) < 1:
-        raise PlanError(f"setting {key}: expected positive numbers of features and blocks.")
-
-
-def _check_patch(configuration: Configuration, key: str) -> None:
-    patch, divisor = configuration.patch_size, total_stride(configuration.network.strides)
-    if len(patch) != len(divisor):
-        raise PlanError(
-            f"setting {key}: expected {len(divisor)} numbers of voxels, found {_text(patch)}. "
-            f"For example {configuration.name}.patch_size={_text(tuple(4 * d for d in divisor))}."
-        )
-    if all(n > 0 and n % d == 0 for n, d in zip(patch, divisor, strict=True)):
-        return
-    below = tuple(max(n // d, 1) * d for n, d in zip(patch, divisor, strict=True))
-    above = tuple(max(-(-n // d), 1) * d for n, d in zip(patch, divisor, strict=True))
-    valid = _text(below) if below == above else f"{_text(below)} or {_text(above)}"
-    raise PlanError(
-        f"setting {key}: a patch of {_text(patch)} does not fit the network, whose strides ask for multiples of "
-        f"{_text(divisor)}. The nearest that fit: {valid}."
     )
 
 

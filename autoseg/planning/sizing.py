@@ -1,7 +1,7 @@
 """The largest patch and batch that a memory budget allows for images of a certain resolution."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from autoseg.errors import PlanError
@@ -43,7 +43,7 @@ class Sizing:
     """A patch with its network and batch, and the numbers that led there.
 
     `start_patch` is where shrinking began, `shrunk` how many steps it took. `batch_by_memory` and `batch_by_share` are the
-    two limits of `batch_size`.
+    two limits of `batch_size`, the second one from the `dataset_voxels` of all cases.
     """
 
     spacing_mm: tuple[float, ...]
@@ -55,6 +55,7 @@ class Sizing:
     shrunk: int
     batch_by_memory: int
     batch_by_share: int
+    dataset_voxels: float
 
 
 def fit(
@@ -72,24 +73,29 @@ def fit(
     `dataset_voxels`. Raises PlanError when no network fits, naming the least budget.
     Source: Isensee et al., Nature Methods 18 (2021), supplement.
     """
-    path = shrinking(spacing_mm, median_shape)
-    start = path[0]
-    shrunk, design = _first_affordable(path, budget=budget, outputs=outputs)
-    preset, dimensions = budget.preset, len(spacing_mm)
-    price = cost(design, preset, outputs=outputs)
-    by_memory = round(budget.cost_limit(dimensions) / price * preset.reference_batch(dimensions))
-    by_share = round(dataset_voxels * preset.dataset_share / math.prod(map(float, design.patch_size)))
+    start = topology(spacing_mm, _start_size(spacing_mm, median_shape))
+    shrunk, design = _first_affordable(spacing_mm, median_shape, budget=budget, outputs=outputs)
+    price = cost(design, budget.preset, outputs=outputs)
+    by_memory, by_share = batch_limits(design, price, budget=budget, dataset_voxels=dataset_voxels)
     return Sizing(
         spacing_mm=tuple(spacing_mm),
         median_shape=tuple(float(n) for n in median_shape),
         design=design,
         sample_cost=price,
-        batch_size=max(min(by_memory, by_share), preset.smallest_batch),
+        batch_size=max(min(by_memory, by_share), budget.preset.smallest_batch),
         start_patch=start.patch_size,
         shrunk=shrunk,
         batch_by_memory=by_memory,
         batch_by_share=by_share,
+        dataset_voxels=dataset_voxels,
     )
+
+
+def batch_limits(design: Topology, price: int, *, budget: Budget, dataset_voxels: float) -> tuple[int, int]:
+    """The batch that the budget allows where a sample costs `price`, and the one that the size of the data set allows."""
+    dimensions, preset = len(design.patch_size), budget.preset
+    by_memory = round(budget.cost_limit(dimensions) / price * preset.reference_batch(dimensions))
+    return by_memory, round(dataset_voxels * preset.dataset_share / math.prod(map(float, design.patch_size)))
 
 
 def _start_size(spacing_mm: Sequence[float], median_shape: Sequence[float]) -> tuple[float, ...]:
@@ -100,23 +106,31 @@ def _start_size(spacing_mm: Sequence[float], median_shape: Sequence[float]) -> t
     return tuple(min(round(d * scale), n) for d, n in zip(density, median_shape, strict=True))
 
 
-def _first_affordable(path: Sequence[Topology], *, budget: Budget, outputs: int) -> tuple[int, Topology]:
+def _first_affordable(
+    spacing_mm: Sequence[float], median_shape: Sequence[float], *, budget: Budget, outputs: int
+) -> tuple[int, Topology]:
     """The first design on the way down that the budget allows, and its place there."""
-    dimensions = len(path[0].patch_size)
-    for steps, design in enumerate(path):
-        if budget.allows(cost(design, budget.preset, outputs=outputs), dimensions=dimensions):
+    for steps, design in enumerate(_downwards(spacing_mm, median_shape)):
+        if budget.allows(cost(design, budget.preset, outputs=outputs), dimensions=len(spacing_mm)):
             return steps, design
+    path = shrinking(spacing_mm, median_shape)
     raise too_small(budget, least=least_memory(path, preset=budget.preset, outputs=outputs))
 
 
-def shrinking(spacing_mm: Sequence[float], median_shape: Sequence[float]) -> list[Topology]:
+def shrinking(spacing_mm: Sequence[float], median_shape: Sequence[float]) -> tuple[Topology, ...]:
     """The designs that shrinking passes through, from the start to the last that halves its feature maps at all."""
-    path = [topology(spacing_mm, _start_size(spacing_mm, median_shape))]
+    return tuple(_downwards(spacing_mm, median_shape))
+
+
+def _downwards(spacing_mm: Sequence[float], median_shape: Sequence[float]) -> Iterator[Topology]:
+    design = topology(spacing_mm, _start_size(spacing_mm, median_shape))
+    smallest = min(SMALLEST_EDGE, *design.patch_size)
+    yield design
     while True:
-        smaller = shrink(path[-1], spacing_mm=spacing_mm, median_shape=median_shape)
-        if smaller.stages < 2 or min(smaller.patch_size) < min(SMALLEST_EDGE, *path[0].patch_size):
-            return path
-        path.append(smaller)
+        design = shrink(design, spacing_mm=spacing_mm, median_shape=median_shape)
+        if design.stages < 2 or min(design.patch_size) < smallest:
+            return
+        yield design
 
 
 def least_memory(path: Sequence[Topology], *, preset: Preset, outputs: int) -> float:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from autoseg.planning.presets import Preset
 
@@ -44,6 +45,12 @@ def topology(spacing_mm: Sequence[float], size: Sequence[float]) -> Topology:
     has one voxel along an axis until its spacing is less than twice the finest of all; the bottleneck has three.
     Source: Isensee et al., Nature Methods 18 (2021), supplement.
     """
+    return _topology(tuple(spacing_mm), tuple(size))
+
+
+# An explanation plans for many budgets, which share most of the designs that are tried on the way.
+@lru_cache(maxsize=1 << 16)
+def _topology(spacing_mm: tuple[float, ...], size: tuple[float, ...]) -> Topology:
     spacing, edge = list(spacing_mm), list(size)
     axes = range(len(spacing))
     kernel = [1] * len(spacing)

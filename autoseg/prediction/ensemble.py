@@ -1,16 +1,18 @@
 """Which trained models predict together, and loading them."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
-from autoseg.artefacts import digest
-from autoseg.errors import PredictionError, unknown_name
+from autoseg.artefacts import digest, load
+from autoseg.errors import ArtefactError, PredictionError, StaleError, unknown_name
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.training.model_folder import CARD_FILE, Model, Which, load_network, open_model, weights_file
+from autoseg.training.previous_stage import PREVIOUS_FILE, PreviousStage, folds_digest
 from autoseg.workspace import DatasetFolder
 
 PREFERRED = "3d_fullres"
@@ -19,11 +21,20 @@ PREFERRED = "3d_fullres"
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """One configuration and its networks, one for each fold; they agree by the mean of their logits."""
+    """One configuration and its networks, one for each fold; they agree by the mean of their logits.
+
+    `previous` is the stage whose findings the networks refine, None where they see nothing but the image.
+    """
 
     plan: Plan
     configuration: Configuration
     networks: tuple[nn.Module, ...]
+    previous: "Member | None" = None
+
+    @property
+    def all_networks(self) -> tuple[nn.Module, ...]:
+        """The networks of this stage and of those before it."""
+        return self.networks + (self.previous.all_networks if self.previous else ())
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +79,9 @@ def is_model_folder(path: Path) -> bool:
 def open_ensemble(models: Sequence[Path], *, folds: Sequence[str] = (), which: Which = "final") -> Ensemble:
     """The networks of `folds` (none: all trained ones) of each model folder, loaded on the CPU.
 
-    A fold without the weights asked for takes its other ones, which is noted. Raises UnknownNameError for a fold that is
-    not trained and ArtefactError for a damaged model.
+    A fold without the weights asked for takes its other ones, which is noted. A cascade brings the model that it refines,
+    with all folds that it was trained on. Raises UnknownNameError for a fold that is not trained and ArtefactError for a
+    damaged model.
     """
     opened = [open_model(path) for path in models]
     notes: list[str] = []
@@ -84,7 +96,10 @@ def open_ensemble(models: Sequence[Path], *, folds: Sequence[str] = (), which: W
             seen.update(_file_digest(weights_file(model.path, fold, found)))
             used.append(fold)
         seen.update(digest(model.plan).encode())
-        members.append(Member(model.plan, model.configuration, tuple(networks)))
+        previous = _previous(model, notes)
+        members.append(Member(model.plan, model.configuration, tuple(networks), previous))
+        if previous is not None:
+            seen.update(load_previous(model).digest.encode())
     return Ensemble(
         members=tuple(members),
         models=tuple(model.path for model in opened),
@@ -93,6 +108,35 @@ def open_ensemble(models: Sequence[Path], *, folds: Sequence[str] = (), which: W
         digest=seen.hexdigest()[:16],
         notes=tuple(notes),
     )
+
+
+def load_previous(model: Model) -> PreviousStage:
+    """Which model a cascade refines. Raises ArtefactError where its folder does not say."""
+    return load(PreviousStage, model.path / PREVIOUS_FILE, remake=f"{model.remake()} --restart")
+
+
+def _previous(model: Model, notes: list[str]) -> Member | None:
+    """The stage that `model` refines, with the very weights it was trained on; None for a model of a single stage."""
+    if model.configuration.previous_stage is None:
+        return None
+    stage = load_previous(model)
+    path = Path(os.path.normpath(model.path.absolute() / stage.model))
+    if not is_model_folder(path):
+        raise ArtefactError(
+            f"{model.path}: refines what a model of {stage.configuration} finds, which is not at {path} any more. "
+            f"Put its folder back there, or train both again: {model.remake()} --restart"
+        )
+    first = open_model(path)
+    gone = [fold for fold in stage.folds if not weights_file(path, fold, "final").exists()]
+    if gone or folds_digest(first, stage.folds) != stage.digest:
+        state = f"fold {gone[0]} is gone" if gone else "it was trained anew"
+        raise StaleError(
+            f"{model.path}: refines what {path} finds, but {state} since. Train the second stage again: "
+            f"{model.remake()} --restart"
+        )
+    notes.append(f"{model.card.name}: first stage {first.card.name}, folds {', '.join(stage.folds)}")
+    networks = tuple(load_network(first, fold) for fold in stage.folds)
+    return Member(first.plan, first.configuration, networks, _previous(first, notes))
 
 
 def _named(name: str, trained: dict[str, Path]) -> Path:

@@ -17,8 +17,9 @@ from autoseg.errors import PredictionError
 from autoseg.planning.plan import Configuration
 from autoseg.prediction.ensemble import Member, open_ensemble
 from autoseg.prediction.export import Exported, Scores, export, interpolation_orders
+from autoseg.prediction.previous_stage import before_resampling, prepare_stages, refined_classes, with_masks
 from autoseg.prediction.sliding_window import predict_logits
-from autoseg.preprocessing.case import Placement, Prepared, prepare
+from autoseg.preprocessing.case import Placement, Prepared
 from autoseg.progress import SILENT, Progress
 from autoseg.training.device import Precision, choose_device, choose_precision
 from autoseg.training.model_folder import Which
@@ -67,7 +68,7 @@ class Predictor:
         self.precision = _precision(self.settings, self.device)
         self._members = _fitting_together(members)
         for member in members:
-            for network in member.networks:
+            for network in member.all_networks:
                 network.to(self.device).eval()
 
     @classmethod
@@ -106,8 +107,8 @@ class Predictor:
                 f"the image has {len(image.voxels)} channels; the model expects {len(self.channels)} in this order: "
                 f"{', '.join(self.channels)}."
             )
-        prepared = [prepare(image, member.plan, member.configuration) for member in self._members]
-        if any(_before_resampling(case) != _before_resampling(prepared[0]) for case in prepared):
+        prepared = [prepare_stages(image, member) for member in self._members]
+        if any(before_resampling(case.placement) != before_resampling(prepared[0].placement) for case in prepared):
             raise PredictionError("the models orient or crop images differently, so their grids cannot be averaged.")
         return prepared
 
@@ -128,10 +129,11 @@ class Predictor:
         return export(scores, labels=self.labels, placement=placement, probabilities=probabilities)
 
     def _logits(self, member: Member, case: Prepared, *, progress: Progress, description: str) -> Tensor:
+        seen = self._seen(member, case, progress=progress, description=description)
         channels = self.labels.output_channels
         logits = predict_logits(
             member.networks,
-            torch.from_numpy(case.image),
+            seen,
             patch_size=member.configuration.patch_size,
             output_channels=channels,
             step=self.settings.step,
@@ -146,6 +148,22 @@ class Predictor:
         if not bool(torch.isfinite(logits.sum())):
             raise PredictionError(f"the network's output is not finite in {self.precision.name}. Try --precision fp32.")
         return logits
+
+    def _seen(self, member: Member, case: Prepared, *, progress: Progress, description: str) -> Tensor:
+        """What goes into the networks (channel, z, y, x): the image, and what the previous stage found if there is one."""
+        if member.previous is None:
+            return torch.from_numpy(case.image)
+        assert case.previous is not None, "prepared for all stages"
+        first = f"{description}, {member.previous.configuration.name}"
+        logits = self._logits(member.previous, case.previous, progress=progress, description=first)
+        classes = refined_classes(
+            logits,
+            source=case.previous.placement,
+            target=case.placement,
+            resampling=member.previous.configuration.resampling,
+            labels=self.labels,
+        )
+        return with_masks(case.image, classes, labels=self.labels)
 
 
 def _fitting_together(members: Sequence[Member]) -> tuple[Member, ...]:
@@ -163,11 +181,6 @@ def _precision(settings: Settings, device: torch.device) -> Precision:
     if settings.precision == "fp16" and device.type != "cuda":
         raise PredictionError(f"--precision fp16 needs a CUDA device, found {device.type}. Use --precision auto.")
     return choose_precision(settings.precision, device)
-
-
-def _before_resampling(case: Prepared) -> tuple[object, ...]:
-    place = case.placement
-    return place.turned_to, place.transpose, place.crop
 
 
 def _room_for(result_bytes: int, device: torch.device) -> torch.device:

@@ -51,11 +51,15 @@ class Placement(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A case as a network sees it: image (channel, z, y, x), classes (z, y, x) or None, and where it came from."""
+    """A case as a network sees it: image (channel, z, y, x), classes (z, y, x) or None, and where it came from.
+
+    `previous` is the same case as the network of the previous stage sees it, None where there is none.
+    """
 
     image: NDArray[np.float32]
     classes: NDArray[np.int16] | None
     placement: Placement
+    previous: "Prepared | None" = None
 
 
 def prepare(

@@ -102,6 +102,17 @@ def preprocess(
     return manifest
 
 
+def stored_as(plan: Plan, configuration_name: str) -> str:
+    """The configuration under whose name the cases lie: the first of the plan that wants the very same ones.
+
+    A cascade shares those of the full resolution. Raises UnknownNameError for a configuration that the plan does not have.
+    """
+    if configuration_name not in plan.configurations:
+        raise unknown_name("configuration", configuration_name, plan.configurations)
+    wanted = relevant_settings(plan, plan.configurations[configuration_name])
+    return next(name for name, other in plan.configurations.items() if relevant_settings(plan, other) == wanted)
+
+
 def relevant_settings(plan: Plan, configuration: Configuration) -> PreprocessingSettings:
     """What of the plan decides how a case is preprocessed."""
     return PreprocessingSettings(

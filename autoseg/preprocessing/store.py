@@ -46,7 +46,8 @@ class StoredCase:
 
     `image` (channel, z, y, x) is float16, or float32 where a value would not fit; `classes` (z, y, x) int8 or int16.
     `locations` maps the index of each foreground output that occurs (see `LabelScheme.output_names`) to voxels (n, 3) of
-    it; `annotated` holds voxels (n, 3) that are not ignored, None without an ignore label.
+    it; `annotated` holds voxels (n, 3) that are not ignored, None without an ignore label. `previous` (z, y, x) are the
+    classes that the previous stage of a cascade found, None where there is none.
     """
 
     id: str
@@ -55,6 +56,7 @@ class StoredCase:
     locations: dict[int, NDArray[np.int32]]
     annotated: NDArray[np.int32] | None
     placement: Placement
+    previous: NDArray[np.signedinteger] | None = None
 
 
 def save_case(folder: Path, case_id: str, prepared: Prepared, *, labels: LabelScheme, made_from: str) -> CaseRecord:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,7 +13,8 @@ from autoseg.data.splits import Splits
 from autoseg.losses import build_loss
 from autoseg.networks.unet import decoder_levels
 from autoseg.planning.plan import Configuration, Plan
-from autoseg.preprocessing.store import open_case
+from autoseg.preprocessing.previous_maps import open_map
+from autoseg.preprocessing.store import StoredCase, open_case
 from autoseg.training.budget import Pace, StepPace, TimePace
 from autoseg.training.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint, save_weights
 from autoseg.training.device import Precision
@@ -23,6 +24,7 @@ from autoseg.training.loop import Setup, Surroundings, fit
 from autoseg.training.model_folder import FOLD_FILE, FoldCard, fold_folder, network_of, weights_file
 from autoseg.training.observers import UNWATCHED, FoldFiles, Observer, Several, Start
 from autoseg.training.patches import Batch, BatchSource, PatchSource, prefetch
+from autoseg.training.previous_stage import OutOfFold
 from autoseg.training.state import TrainingState, as_checkpoint, new_state, restore
 
 BATCHES_AHEAD = 3
@@ -41,7 +43,7 @@ class FoldResult:
 
 @dataclass(frozen=True)
 class Task:
-    """What is the same for all folds of one call; `budget_s` is for each of them."""
+    """What is the same for all folds of one call; `budget_s` is for each of them, `previous` for a cascade."""
 
     model: Path
     plan: Plan
@@ -52,6 +54,7 @@ class Task:
     precision: Precision
     budget_s: float | None
     observer: Observer
+    previous: OutOfFold | None = None
 
 
 def train_fold(task: Task, fold: str) -> FoldResult:
@@ -165,7 +168,7 @@ def _pace(task: Task) -> Pace:
 
 def _source(task: Task, ids: Sequence[str], *, augment: bool) -> BatchSource:
     return PatchSource(
-        [open_case(task.preprocessed, id_) for id_ in ids],
+        [_open(task, id_) for id_ in ids],
         configuration=task.configuration,
         training=task.plan.training,
         labels=task.plan.labels,
@@ -173,6 +176,13 @@ def _source(task: Task, ids: Sequence[str], *, augment: bool) -> BatchSource:
         # A GPU augments in passing what would keep several processor cores busy.
         device=task.device if task.device.type == "cuda" else "cpu",
     )
+
+
+def _open(task: Task, id_: str) -> StoredCase:
+    case = open_case(task.preprocessed, id_)
+    if task.previous is None:
+        return case
+    return replace(case, previous=open_map(task.previous.folder, id_, shape=case.placement.network_shape))
 
 
 def _ahead(source: BatchSource, *, epoch: int, iterations: int) -> Generator[tuple[Batch, float], None, None]:

@@ -122,6 +122,16 @@ def open_model(path: Path) -> Model:
     return Model(path=path, plan=plan, card=card, folds=tuple(folds))
 
 
+def finished_folds(path: Path) -> tuple[str, ...]:
+    """Names of the folds in the folder `path` that were trained to the end, sorted; none where nothing is there."""
+    found = []
+    for file in path.glob(f"fold_*/{FOLD_FILE}"):
+        card = load(FoldCard, file, remake="autoseg_train CONFIGURATION --restart")
+        if card.finished and weights_file(path, card.fold, "final").exists():
+            found.append(card.fold)
+    return tuple(sorted(found))
+
+
 def load_network(model: Model, fold: str, *, which: Which = "final", device: torch.device | str = "cpu") -> nn.Module:
     """The trained network of `fold` on `device`, ready to predict: evaluation mode, the finest output alone.
 
@@ -157,7 +167,7 @@ def network_of(plan: Plan, configuration: Configuration) -> nn.Module:
     return build_network(
         configuration.network,
         dimensions=configuration.dimensions,
-        in_channels=len(plan.channels),
+        in_channels=plan.input_channels(configuration),
         out_channels=plan.labels.output_channels,
         deep_supervision=plan.training.deep_supervision,
         seed=plan.training.seed,
@@ -177,6 +187,9 @@ def differences(stored: Plan, wanted: Plan, configuration: str) -> list[str]:
 def _relevant(plan: Plan, configuration: str) -> dict[str, Any]:
     values = plan.model_dump(mode="json")
     chosen = values.pop("configurations").get(configuration)
+    # Nor does the memory there was where it was planned.
+    for key in ("predicted_training_bytes", "predicted_prediction_bytes", "memory_budget_bytes") if chosen else ():
+        del chosen[key]
     # How the plan came about does not change what is trained.
     return {key: value for key, value in values.items() if key != "decisions"} | {configuration: chosen}
 

@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autoseg.augmentation.policy import NONE, POLICIES, Augmentation, Policy, apply_steps, draw
+from autoseg.augmentation.policy import NONE, POLICIES, Augmentation, Policy, apply_mask_steps, apply_steps, draw
 from autoseg.augmentation.spatial import Box, Patch, place, source_of
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import TrainingError
 from autoseg.extend import resolve
 from autoseg.planning.plan import Configuration, TrainingSettings
 from autoseg.preprocessing.store import StoredCase
+from autoseg.training.previous_stage import as_masks, joined, parted
 
 TRAINING_STREAM, VALIDATION_STREAM = 0, 1
 
@@ -55,7 +56,8 @@ class PatchSource:
 
     With `augment` the policy of the training settings is drawn and mask-normalised channels are set to zero outside the
     body again; without it patches are plain, and drawn from another stream of random numbers. Batches lie on `device`,
-    where they are also augmented.
+    where they are also augmented. Where the cases hold what a previous stage found, a mask per foreground label follows
+    the image's channels.
     """
 
     def __init__(
@@ -79,6 +81,8 @@ class PatchSource:
         self._masked = [index for index, scheme in enumerate(configuration.normalisation) if scheme.use_mask]
         self._augment = augment
         self._ignores = labels.ignore_class is not None
+        self._labels = len(labels.foreground)
+        self._previous_labels = 0 if cases[0].previous is None else self._labels
         self._device = torch.device(device)
 
     def batch(self, epoch: int, iteration: int) -> Batch:
@@ -87,7 +91,7 @@ class PatchSource:
         Raises TrainingError naming the case when its stored arrays cannot be read.
         """
         draws = [self.draw(epoch, iteration, index=index) for index in range(self._batch_size)]
-        channels = self._cases[0].image.shape[0]
+        channels = self._cases[0].image.shape[0] + self._previous_labels
         # Patches are written where the batch lies: copying them there would cost as much as reading them.
         image = torch.empty((self._batch_size, channels, *self._patch), device=self._device)
         target = torch.empty((self._batch_size, *self._patch), dtype=torch.int64, device=self._device)
@@ -115,6 +119,7 @@ class PatchSource:
                 patch=self._patch,
                 channels=case.image.shape[0],
                 mirror_axes=self._settings.mirror_axes,
+                previous_labels=self._previous_labels,
             ),
         )
 
@@ -122,11 +127,18 @@ class PatchSource:
         """Write the patch that was drawn: image (channel, z, y, x) float32 and target (z, y, x) int64."""
         case, placing = self._cases[drawn.case], drawn.augmentation.placing
         source = source_of(placing, corner=drawn.corner, patch=self._patch, shape=case.classes.shape)
-        voxels, classes = (torch.from_numpy(part).to(self._device) for part in read_box(case, source.box))
-        patch = Patch(image, classes.new_empty(self._patch))
+        parts = read_box(case, source.box, labels=self._labels)
+        voxels, classes = (torch.from_numpy(part).to(self._device) for part in parts)
+        own, masks = image[: len(voxels)], image[len(voxels) :]
+        patch = Patch(own, classes.new_empty(self._patch))
         place(voxels, classes, placing, centre=source.centre, into=patch)
         del voxels, classes
-        apply_steps(image, drawn.augmentation)
+        apply_steps(own, drawn.augmentation)
+        if case.previous is not None:
+            classes, previous = parted(patch.classes, labels=self._labels)
+            patch = Patch(own, classes)
+            masks.copy_(as_masks(previous, labels=self._labels))
+            apply_mask_steps(masks, drawn.augmentation)
         if self._augment and self._masked:
             _empty_outside(patch, self._masked)
         target.copy_(patch.classes.clamp_min_(0))
@@ -169,16 +181,18 @@ def prefetch(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def read_box(case: StoredCase, box: Box) -> tuple[NDArray[Any], NDArray[Any]]:
+def read_box(case: StoredCase, box: Box, *, labels: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Copies of image (channel, z, y, x) and classes (z, y, x) inside `box`; only that part is read from disk.
 
+    Classes are joined with those of a previous stage where there is one; `labels` counts the foreground labels.
     Raises TrainingError naming the case when its files cannot be read.
     """
     try:
-        for array in (case.image, case.classes):
+        for array in (case.image, case.classes, case.previous):
             _refuse_shortened(array)
         whole = (slice(None), *box)
-        return np.array(case.image[whole]), np.array(case.classes[box])
+        image, classes = np.array(case.image[whole]), np.array(case.classes[box])
+        return image, classes if case.previous is None else joined(classes, case.previous[box], labels=labels)
     except (OSError, ValueError, IndexError) as error:
         raise TrainingError(
             f"case {case.id}: its preprocessed arrays cannot be read ({error}). "
@@ -186,7 +200,7 @@ def read_box(case: StoredCase, box: Box) -> tuple[NDArray[Any], NDArray[Any]]:
         ) from error
 
 
-def _refuse_shortened(array: NDArray[Any]) -> None:
+def _refuse_shortened(array: NDArray[Any] | None) -> None:
     """A memory-map of a file that has been cut off since would end the process, not raise."""
     if isinstance(array, np.memmap) and array.filename is not None:
         size = Path(array.filename).stat().st_size

@@ -16,9 +16,9 @@ from autoseg.errors import StaleError, TrainingError, unknown_name
 from autoseg.extend import resolve
 from autoseg.fingerprint import Fingerprint, verify_unchanged
 from autoseg.networks.unet import NETWORKS
-from autoseg.planning.plan import Plan
+from autoseg.planning.plan import Configuration, Plan
 from autoseg.planning.settings import apply_settings
-from autoseg.preprocessing.run import preprocess
+from autoseg.preprocessing.run import Manifest, preprocess, stored_as
 from autoseg.progress import SILENT, Progress
 from autoseg.training.device import choose_device, choose_precision
 from autoseg.training.fold import FoldResult, Task, forget, loss_of, measure_step_s, stored_card, train_fold
@@ -27,6 +27,7 @@ from autoseg.training.model_folder import (
     CARD_FILE,
     FOLD_FILE,
     PLAN_FILE,
+    SPLITS_FILE,
     ModelCard,
     differences,
     fold_folder,
@@ -34,6 +35,7 @@ from autoseg.training.model_folder import (
 )
 from autoseg.training.observers import UNWATCHED, Observer
 from autoseg.training.optim import OPTIMISERS, SCHEDULES
+from autoseg.training.previous_stage import PREVIOUS_FILE, OutOfFold, PreviousStage
 from autoseg.training.short import fitted_to_budget
 from autoseg.workspace import DatasetFolder
 
@@ -56,19 +58,22 @@ def train(
     workers: int | None = None,
     progress: Progress = SILENT,
     observer: Observer = UNWATCHED,
+    previous: OutOfFold | None = None,
 ) -> list[FoldResult]:
     """Train `folds` (all of the cross-validation by default) of a configuration, one after another.
 
     Preprocesses what is not up to date, resumes folds that were broken off and leaves finished ones alone. `settings` are
     KEY=VALUE overrides of the plan. `time_budget_s` is shared evenly by the folds; preprocessing and the two steps that
     measure how many fit are not counted. Where few fit, batch, optimiser and augmentation are changed to suit. `restart`
-    deletes the folds first. Raises UnknownNameError for a configuration or fold that does not exist, StaleError when the
-    data has changed since it was planned, and TrainingError when the model folder was trained with other settings.
+    deletes the folds first. `previous` is for the second stage of a cascade: `autoseg.cascade.train` sees to it. Raises
+    UnknownNameError for a configuration or fold that does not exist, StaleError when the data has changed since it was
+    planned, and TrainingError when the model folder was trained with other settings.
     """
     plan = apply_settings(load(Plan, folder.plan_file, remake="autoseg_plan DATASET"), list(settings))
     if configuration not in plan.configurations:
         raise unknown_name("configuration", configuration, plan.configurations)
-    splits = _splits(folder)
+    _check_previous(plan.configurations[configuration], previous)
+    splits = load_splits(folder)
     folds = list(dict.fromkeys(folds)) or list(splits.names)
     for fold in folds:
         splits.fold(fold)
@@ -80,14 +85,15 @@ def train(
         plan=plan,
         configuration=plan.configurations[configuration],
         splits=splits,
-        preprocessed=folder.preprocessed(configuration),
+        preprocessed=folder.preprocessed(stored_as(plan, configuration)),
         device=where,
         precision=choose_precision(plan.training.precision, where),
         budget_s=None if time_budget_s is None else time_budget_s / len(folds),
         observer=observer,
+        previous=previous,
     )
     _refuse_unknown_parts(task)
-    _prepare_data(folder, task, workers=workers, progress=progress)
+    prepare_cases(folder, plan, configuration, workers=workers, progress=progress)
     if restart:
         for fold in folds:
             with locked(fold_folder(task.model, fold)):
@@ -108,7 +114,15 @@ def _refuse_unknown_parts(task: Task) -> None:
     loss_of(task)
 
 
-def _splits(folder: DatasetFolder) -> Splits:
+def _check_previous(configuration: Configuration, previous: OutOfFold | None) -> None:
+    if configuration.previous_stage is not None and previous is None:
+        raise TrainingError(
+            f"{configuration.name} refines what {configuration.previous_stage} finds in cases it was not trained on, and "
+            "was not given that. Train with autoseg.cascade.train or autoseg_train, which make it."
+        )
+
+
+def load_splits(folder: DatasetFolder) -> Splits:
     """The stored splits of a data set, made now where there are none."""
     dataset = load(Dataset, folder.dataset_file, remake="autoseg_plan DATASET")
     ids = [case.id for case in dataset.cases]
@@ -133,18 +147,19 @@ def _splits(folder: DatasetFolder) -> Splits:
     return splits
 
 
-def _prepare_data(folder: DatasetFolder, task: Task, *, workers: int | None, progress: Progress) -> None:
+def prepare_cases(
+    folder: DatasetFolder, plan: Plan, configuration: str, *, workers: int | None, progress: Progress
+) -> Manifest:
+    """Preprocess the cases for a configuration as far as they are not; configurations that want the same ones share them.
+
+    Raises StaleError when the data has changed since it was planned.
+    """
     dataset = load(Dataset, folder.dataset_file, remake="autoseg_plan DATASET")
     fingerprint = load(Fingerprint, folder.fingerprint_file, remake="autoseg_plan DATASET")
     verify_unchanged(dataset, fingerprint)
-    preprocess(
-        dataset,
-        digest(fingerprint),
-        task.plan,
-        task.configuration.name,
-        task.preprocessed,
-        workers=workers,
-        progress=progress,
+    name = stored_as(plan, configuration)
+    return preprocess(
+        dataset, digest(fingerprint), plan, name, folder.preprocessed(name), workers=workers, progress=progress
     )
 
 
@@ -178,6 +193,8 @@ def _train_folds(task: Task, folds: Sequence[str], *, name: str, step_s: float |
         step_s=step_s,
     )
     write_model(task.model, plan=task.plan, card=card, splits=task.splits)
+    if task.previous is not None:
+        save(task.previous.stage, task.model / PREVIOUS_FILE)
     return [train_fold(task, fold) for fold in folds]
 
 
@@ -198,6 +215,12 @@ def _check_same_settings(task: Task, folds: Sequence[str]) -> None:
         found.append(f"configuration: {card.configuration} -> {task.configuration.name}")
     else:
         found += differences(stored, task.plan, task.configuration.name)
+    if load(Splits, task.model / SPLITS_FILE, remake=RESTART) != task.splits:
+        found.append("the cases of each fold (splits.json)")
+    if task.previous is not None:
+        before = load(PreviousStage, task.model / PREVIOUS_FILE, remake=RESTART)
+        if before.digest != task.previous.stage.digest:
+            found.append(f"{before.configuration}, whose findings it refines, was trained anew")
     if found:
         shown = "; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
         raise TrainingError(

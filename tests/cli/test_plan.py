@@ -68,12 +68,44 @@ def test_explaining_prints_the_decisions_without_writing(files):
     assert "target spacing: 1.5 x 1 x 1 mm" in done.stdout
 
 
+def test_an_explanation_as_json_holds_each_decision_with_what_would_change_it(files):
+    done = run(*files, "--explain", "--json")
+    assert done.exit_code == 0, done.output
+    found = {one["name"]: one for one in json.loads(done.stdout)["decisions"]}
+    assert found["normalisation of CT"]["changes"][0]["given"] == "the channel were called MRI"
+    assert set(found["target spacing"]) == {"name", "value", "because", "source", "changes", "override"}
+
+
+def test_comparing_prints_what_differs_and_ends_with_code_0(files, tmp_path):
+    for name, memory in (("small", 4), ("large", 40)):
+        assert run(*files, "-o", tmp_path / name, "--gpu-memory", memory, "-q").exit_code == 0
+    plans = (tmp_path / "small" / "plan.json", tmp_path / "large")
+    done = run("--compare", *plans, "-w", tmp_path / "ws")
+    assert done.exit_code == 0, done.output
+    assert "gpu_memory_gb" in done.stdout
+    machine = json.loads(run("--compare", *plans, "-w", tmp_path / "ws", "--json").stdout)
+    assert {"key": "gpu_memory_gb", "first": "4", "second": "40"} in machine["differences"]
+    same = run("--compare", plans[0], plans[0], "-w", tmp_path / "ws")
+    assert (same.exit_code, "are the same plan" in same.stdout) == (0, True)
+
+
+def test_comparing_with_a_plan_that_is_not_there_is_code_2(tmp_path):
+    done = run("--compare", "Brain", "Liver", "-w", tmp_path / "ws")
+    assert done.exit_code == 2
+    assert "unknown planned data set" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--preset", "resenc"], "unknown preset 'resenc'. Did you mean 'resenc_"),
         (["--gpu-memory", "0.001"], "The least that would do is"),
+        (["--gpu-memory", "-8"], "expected a positive number of GB"),
+        (["--gpu-memory", "nan"], "expected a positive number of GB"),
         (["--set", "training.epoch=3"], "Did you mean 'training.epochs'"),
+        (["--set", "3d_fulres.batch_size=3"], "Did you mean '3d_fullres'"),
+        (["--set", "training.loss=dicece"], "unknown loss 'dicece'. Did you mean 'dice_ce'"),
+        (["--set", "3d_fullres.network.norm=group"], "expected 'instance' or 'batch'"),
         (["--set", "2d.patch_size=33,33"], "The nearest that fit"),
         ([], "name a folder for the plan with -o DIR"),
     ],
@@ -83,6 +115,55 @@ def test_bad_input_is_one_message_and_code_2(files, arguments, message):
     assert done.exit_code == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def intensities(**changes):
+    return {**FINGERPRINT["foreground_intensity_properties_per_channel"]["0"], **changes}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("spacings", None, "fingerprint.json: spacings: missing"),
+        ("spacings", [[1.0, 1.0, 0.0], [2.0, 1.0, 1.0]], "the spacing of case 1 is 1 x 1 x 0. Expected three positive mm"),
+        ("spacings", [[1.0, 1.0, 1.0], [2.0, -1.0, 1.0]], "the spacing of case 2 is 2 x -1 x 1"),
+        ("spacings", [[1.0, 1.0, 1.0], [2.0, float("nan"), 1.0]], "the spacing of case 2 is 2 x nan x 1"),
+        ("spacings", [], "the fingerprint holds no case"),
+        ("spacings", [[], [1.0, 1.0, 1.0]], "spacings: expected three numbers (z, y, x) per case, found []"),
+        ("spacings", [5, [1.0, 1.0, 1.0]], "spacings: expected three numbers (z, y, x) per case, found 5"),
+        ("shapes_after_crop", None, "fingerprint.json: shapes_after_crop: missing"),
+        ("shapes_after_crop", [[30, 40, 50], [30, 0, 60]], "the shape after cropping of case 2 is 30 x 0 x 60"),
+        ("shapes_after_crop", [[30, 40, 50], [30, float("inf"), 60]], "shapes_after_crop: expected whole numbers"),
+        ("median_relative_size_after_cropping", float("nan"), "median_relative_size_after_cropping: expected a number"),
+        ("foreground_intensity_properties_per_channel", None, "properties_per_channel: missing"),
+        ("foreground_intensity_properties_per_channel", {"0": intensities(std=-1.0)}, "std: expected 0 or more, found -1"),
+        ("foreground_intensity_properties_per_channel", {"0": intensities(mean=float("nan"))}, "mean: expected a number"),
+        ("foreground_intensity_properties_per_channel", {"0": 7}, "expected an object with mean, median"),
+        (
+            "foreground_intensity_properties_per_channel",
+            {"0": intensities(), "1": intensities()},
+            "expected an entry for each channel of dataset.json (0 = CT), found 0, 1",
+        ),
+        ("foreground_intensity_properties_per_channel", {"PET": intensities()}, "dataset.json (0 = CT), found PET"),
+    ],
+)
+def test_a_fingerprint_that_makes_no_sense_is_one_message_and_code_2(files, tmp_path, key, value, message):
+    content = {**FINGERPRINT, key: value}
+    if value is None:
+        del content[key]
+    (tmp_path / "fingerprint.json").write_text(json.dumps(content))
+    done = run(*files, "-o", tmp_path / "out")
+    assert done.exit_code == 2, done.output
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_budget_that_is_named_as_the_least_does(files, tmp_path):
+    refused = run(*files, "-o", tmp_path / "out", "--gpu-memory", "0.0001")
+    assert refused.exit_code == 2
+    least = refused.stderr.split("--gpu-memory ")[1].split(")")[0]
+    assert run(*files, "-o", tmp_path / "out", "--gpu-memory", least).exit_code == 0
 
 
 def test_a_command_without_data_set_says_what_to_name():

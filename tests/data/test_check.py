@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from autoseg.data.check import Problem, check_content, check_headers, count_values, has_errors, unreadable_file
+from autoseg.data.check import (
+    Problem,
+    channel_range,
+    check_content,
+    check_headers,
+    count_values,
+    has_errors,
+    unreadable_file,
+)
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.headers import read_headers
 from autoseg.data.image import Geometry, Image
@@ -28,7 +36,9 @@ def _fields(problems: list[Problem]) -> list[tuple[str, str, str]]:
 
 
 def _content(image: Image | None = None, labels: np.ndarray | None = None) -> list[Problem]:
-    return check_content(CASE, image=image, labels=labels, scheme=TUMOUR, channels=("t1", "t2"))
+    ranges = None if image is None else [channel_range(channel) for channel in image.voxels]
+    counts = None if labels is None else count_values(labels)
+    return check_content(CASE, ranges=ranges, counts=counts, scheme=TUMOUR, channels=("t1", "t2"))
 
 
 def test_a_sound_data_set_has_no_problem(tmp_path: Path) -> None:
@@ -178,8 +188,8 @@ def test_real_data_sets_are_sound(shared_data: Path, name: str) -> None:
     assert label is not None
     problems = check_content(
         case,
-        image=read_case(case, dataset.folder, channels=dataset.channels),
-        labels=read_labels(label)[0],
+        ranges=[channel_range(channel) for channel in read_case(case, dataset.folder, channels=dataset.channels).voxels],
+        counts=count_values(read_labels(label)[0]),
         scheme=dataset.labels,
         channels=dataset.channels,
     )

@@ -4,29 +4,57 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.ndimage import binary_fill_holes, find_objects
 
-from autoseg.data.image import FLAT_SPACING_MM, Image
-from autoseg.fingerprint.case import measure, nonzero_box
+from autoseg.data.check import count_values
+from autoseg.data.image import FLAT_SPACING_MM
+from autoseg.fingerprint.case import Measuring, nonzero_box
 from tests.fingerprint.made_up import SCHEME, geometry, ramp
 
-CORNER = (slice(0, 2), slice(1, 2), slice(2, 3))
+
+def measure(voxels, labels, grid):
+    """All that is measured of an image (channel, z, y, x)."""
+    measuring = Measuring(labels, scheme=SCHEME, label_voxels=count_values(labels))
+    for channel in voxels:
+        measuring.add(channel)
+    return measuring.finish(grid)
 
 
-def test_the_box_holds_what_is_not_zero_in_some_channel():
+def test_the_crop_holds_what_is_not_zero_in_some_channel():
     voxels = np.zeros((2, 4, 4, 4), dtype=np.float32)
     voxels[0, 0, 1, 2] = 1
-    voxels[1, 1, 1, 2] = -1
-    assert nonzero_box(voxels) == CORNER
+    voxels[1, 1, 3, 2] = -1
+    found = measure(voxels, np.zeros((4, 4, 4), dtype=np.uint8), geometry((4, 4, 4)))
+    assert found.shape.shape_after_crop == (2, 3, 1)
 
 
-def test_the_box_of_an_empty_image_is_the_image():
-    assert nonzero_box(np.zeros((1, 2, 3, 4))) == (slice(0, 2), slice(0, 3), slice(0, 4))
+def test_an_empty_image_is_not_cropped():
+    found = measure(np.zeros((2, 2, 3, 4)), np.zeros((2, 3, 4), dtype=np.uint8), geometry((2, 3, 4)))
+    assert found.shape.shape_after_crop == (2, 3, 4)
 
 
-@given(arrays.arrays(np.int8, st.tuples(*[st.integers(1, 5)] * 4), elements=st.sampled_from([0, 0, 0, 1])))
-def test_the_box_is_scipys_box_of_the_mask_with_its_holes_filled(voxels):
-    mask = binary_fill_holes((voxels != 0).any(axis=0))
-    expected = find_objects(mask.astype(int))[0] if mask.any() else tuple(slice(0, n) for n in mask.shape)
-    assert nonzero_box(voxels) == expected
+@given(arrays.arrays(np.int8, st.tuples(*[st.integers(1, 5)] * 3), elements=st.sampled_from([0, 0, 0, 1])))
+def test_the_box_is_scipys_box_of_the_mask_with_its_holes_filled(channel):
+    mask = binary_fill_holes(channel != 0)
+    expected = find_objects(mask.astype(int))[0] if mask.any() else None
+    assert nonzero_box(channel) == expected
+
+
+@given(
+    arrays.arrays(np.int16, (2, 3, 4, 5), elements=st.sampled_from([0, 0, 0, 0, 3, 7])),
+    arrays.arrays(np.uint8, (3, 4, 5), elements=st.sampled_from([0, 0, 1])),
+)
+def test_channel_by_channel_gives_what_the_whole_image_within_its_crop_gives(voxels, labels):
+    found = measure(voxels, labels, geometry((3, 4, 5)))
+    mask = (voxels != 0).any(axis=0)
+    box = find_objects(mask.astype(int))[0] if mask.any() else (slice(None),) * 3
+    inside = labels[box] > 0
+    if not inside.any():
+        assert found.intensities is None
+        return
+    for index, channel in enumerate(voxels):
+        values = channel[box][inside]
+        assert found.intensities.mean[index] == values.mean()
+        assert (found.intensities.lowest[index], found.intensities.highest[index]) == (values.min(), values.max())
+        assert set(found.intensities.table[index]) <= set(values)
 
 
 def test_a_case_is_measured_within_its_crop():
@@ -34,7 +62,7 @@ def test_a_case_is_measured_within_its_crop():
     labels = np.zeros(image.shape, dtype=np.uint8)
     labels[1, 1, 1:4] = 1  # intensities 1, 2, 3
     labels[0, 0, 0] = 1  # outside the crop: does not count
-    found = measure(Image(image[None], geometry(image.shape)), labels, scheme=SCHEME, label_voxels={0: 188, 1: 4})
+    found = measure(image[None], labels, geometry(image.shape))
     assert found.shape.shape == (4, 6, 8)
     assert found.shape.shape_after_crop == (2, 4, 6)
     assert found.shape.relative_size == 48 / 192
@@ -46,12 +74,12 @@ def test_a_case_is_measured_within_its_crop():
 
 def test_a_case_without_foreground_has_no_intensities():
     labels = np.zeros((4, 6, 8), dtype=np.uint8)
-    found = measure(Image(ramp()[None], geometry(labels.shape)), labels, scheme=SCHEME, label_voxels={0: labels.size})
+    found = measure(ramp()[None], labels, geometry(labels.shape))
     assert found.intensities is None
 
 
 def test_a_picture_has_no_orientation():
     labels = np.ones((1, 4, 4), dtype=np.uint8)
     flat = geometry((1, 4, 4), (FLAT_SPACING_MM, 1.0, 1.0))
-    found = measure(Image(np.ones((1, 1, 4, 4)), flat), labels, scheme=SCHEME, label_voxels={1: 16})
+    found = measure(np.ones((1, 1, 4, 4)), labels, flat)
     assert found.shape.orientation is None

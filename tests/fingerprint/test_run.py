@@ -68,6 +68,19 @@ def test_known_cases_are_not_read_again(data, cache):
     assert second.cases[:3] == first.cases
 
 
+def test_adding_ten_cases_to_twenty_reads_ten(tmp_path, cache):
+    data = ramp_dataset(tmp_path / "raw", cases=20)
+    examine(data, cache=cache, workers=1)
+    written = {file.name: file.stat().st_mtime_ns for file in cache.iterdir()}
+    larger = ramp_dataset(tmp_path / "raw", cases=30)  # writes all files anew, with the same content
+    found, _ = examine(larger, cache=cache, workers=1)
+    kept = {file.name: file.stat().st_mtime_ns for file in cache.iterdir() if file.name in written}
+    assert kept == written
+    new = [file for file in cache.glob("*.json") if file.name not in written]
+    assert len(new) == 10
+    assert len(found.cases) == 30
+
+
 def test_a_file_that_was_only_touched_is_not_read_again(data, cache):
     examine(data, cache=cache, workers=1)
     os.utime(data.folder / data.cases[0].images[0], ns=(1, 1))

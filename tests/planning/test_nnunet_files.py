@@ -78,7 +78,11 @@ def test_a_missing_key_of_the_fingerprint_is_named(tmp_path, key):
         ("shapes_after_crop", [[30, 4.5, 50], [30, 40, 50]], "whole numbers of voxels"),
         ("median_relative_size_after_cropping", -0.5, "relative size after cropping is -0.5"),
         ("median_relative_size_after_cropping", "half", "expected a number, found 'half'"),
-        ("foreground_intensity_properties_per_channel", {}, r"an entry for each channel of dataset.json \(CT\), found 0"),
+        (
+            "foreground_intensity_properties_per_channel",
+            {},
+            r"an entry for each channel of dataset.json \(0 = CT\), found none",
+        ),
         ("foreground_intensity_properties_per_channel", {"0": {}}, "mean: missing"),
         ("foreground_intensity_properties_per_channel", {"0": {**INTENSITIES, "std": -1.0}}, "std: expected 0 or more"),
         ("foreground_intensity_properties_per_channel", {"0": {**INTENSITIES, "mean": float("nan")}}, "found nan"),
@@ -90,7 +94,7 @@ def test_a_value_that_makes_no_sense_is_named(tmp_path, key, value, message):
 
 
 def test_a_channel_that_the_data_set_does_not_name_is_an_error(tmp_path):
-    with pytest.raises(PlanError, match=r"\(CT, PET\), found 1"):
+    with pytest.raises(PlanError, match=r"\(0 = CT, 1 = PET\), found 0\."):
         facts(tmp_path, dataset={**DATASET, "channel_names": {"0": "CT", "1": "PET"}})
 
 

@@ -1,6 +1,10 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autoseg.errors import PlanError, UnknownNameError
+from autoseg.planning.consistency import nearest_patches
+from autoseg.planning.nnunet_plans import nnunet_plans
 from autoseg.planning.planner import make_plan
 from autoseg.planning.settings import apply_settings
 from tests.planning.facts import brain
@@ -15,7 +19,8 @@ PLAN = make_plan(brain())
         ("training.learning_rate=1", lambda plan: plan.training.learning_rate, 1.0),
         ("training.learning_rate=3e-4", lambda plan: plan.training.learning_rate, 3e-4),
         ("training.deep_supervision=False", lambda plan: plan.training.deep_supervision, False),
-        ("training.loss=dice_topk", lambda plan: plan.training.loss, "dice_topk"),
+        ("training.loss=ce", lambda plan: plan.training.loss, "ce"),
+        ("training.loss=tests.made_up:loss", lambda plan: plan.training.loss, "tests.made_up:loss"),
         ("training.precision=bf16", lambda plan: plan.training.precision, "bf16"),
         ("training.mirror_axes=1,2", lambda plan: plan.training.mirror_axes, (1, 2)),
         ("training.mirror_axes=1", lambda plan: plan.training.mirror_axes, (1,)),
@@ -48,7 +53,7 @@ def test_another_spacing_changes_the_median_shape():
 
 
 def test_a_patch_that_does_not_fit_comes_with_the_nearest_that_do():
-    with pytest.raises(PlanError, match=r"multiples of 32,32,32. The nearest that fit: 96,96,96 or 128,128,96"):
+    with pytest.raises(PlanError, match=r"multiples of 32,32,32. The nearest that fit: 96,128,96, 96,96,96 or 128,128,96"):
         apply_settings(PLAN, ["3d_fullres.patch_size=100,120,96"])
 
 
@@ -63,9 +68,19 @@ def test_a_patch_that_does_not_fit_comes_with_the_nearest_that_do():
             "3d_fullres.patch_size=96,96",
             r"expected 3 numbers of voxels, found 96,96. For example 3d_fullres.patch_size=128,",
         ),
-        ("3d_fullres.patch_size=0,96,96", "The nearest that fit: 32,96,96"),
+        ("3d_fullres.patch_size=0,96,96", "The nearest that fit: 32,96,96, "),
         ("3d_fullres.spacing_mm=1,0,1", "expected 3 positive numbers of mm"),
-        ("3d_fullres.network.features=32,64", "expected 6 entries for 6 stages, found 2"),
+        ("3d_fullres.network.features=32,64", "expected 6 entries for 6 stages, found 2. The nearest: 32,64,64,64,64,64"),
+        ("3d_fullres.patch_size=32,32,32", "one voxel at the bottleneck.* The nearest that fit: 32,32,64, 32,64,32 or"),
+        ("3d_fullres.spacing_mm=0.01,0.01,0.01", "makes the median image 13800 x 16900 x 13800 voxels"),
+        ("3d_fullres.spacing_mm=1,nan,1", "expected 3 positive numbers of mm|expected a finite number|expected"),
+        ("3d_fullres.batch_size=0", "expected greater than or equal to 1"),
+        ("3d_fullres.network.kernels=[[3,3,3],[3,3,3],[3,4,3],[3,3,3],[3,3,3],[3,3,3]]", "nearest: 3,3,3 or 3,5,3"),
+        ("3d_fullres.network.kernels=[[3,3,3]]", r"expected 6 entries for 6 stages, found 1. The nearest: \[\[3, 3, 3\]"),
+        ("3d_fullres.network.strides=[[2,2,2],[2,2,2],[2,2,2],[2,2,2],[2,2,2],[1,1,1]]", "works at full resolution"),
+        ("3d_fullres.resampling.image_order=7", "The nearest: 5"),
+        ("3d_fullres.normalisation.0.scheme=ct", "needs lower < upper"),
+        ("training.loss=dice_bce", "does not fit a plan that trains on classes. These do: dice_ce, ce, dice"),
         ("2d.network.encoder_blocks=0,0,0,0,0,0", "expected positive numbers"),
         ("2d.normalisation=[]", "expected an entry for each channel"),
         ("training.epochs", "expected KEY=VALUE"),
@@ -86,6 +101,11 @@ def test_a_value_that_does_not_fit_is_refused(setting, message):
         ("3d_fulres.batch_size=3", "3d_fullres"),
         ("3d_fullres.patchsize=1", "3d_fullres.patch_size"),
         ("2d.network.feature=1", "2d.network.features"),
+        ("training.loss=dicece", "dice_ce"),
+        ("training.optimiser=adamm", "adam"),
+        ("training.schedule=polly", "poly"),
+        ("training.augmentation=nnu-net", "nnunet"),
+        ("2d.network.kind=residual", "residual_unet"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest(setting, nearest):
@@ -96,3 +116,71 @@ def test_an_unknown_key_is_refused_with_the_nearest(setting, nearest):
 def test_what_follows_from_other_values_cannot_be_set():
     with pytest.raises(UnknownNameError, match=r"unknown setting '2d\.cost'"):
         apply_settings(PLAN, ["2d.cost=3"])
+
+
+def test_a_function_of_a_package_that_is_not_there_is_refused():
+    with pytest.raises(UnknownNameError, match="no module 'nowhere_to_be_found' on the Python path"):
+        apply_settings(PLAN, ["training.loss=nowhere_to_be_found:loss"])
+    with pytest.raises(UnknownNameError, match=r"expected package\.module:function"):
+        apply_settings(PLAN, ["training.loss=a package:loss"])
+
+
+@given(
+    patch=st.tuples(*[st.integers(-3, 400)] * 3),
+    divisor=st.tuples(*[st.sampled_from([1, 2, 4, 8, 32])] * 3),
+)
+def test_the_nearest_patches_fit_and_no_other_is_nearer(patch, divisor):
+    found = nearest_patches(patch, divisor)
+    for valid in found:
+        assert all(n > 0 and n % d == 0 for n, d in zip(valid, divisor, strict=True))
+        assert valid != divisor
+    steps = [sum(abs(a - b) / d for a, b, d in zip(valid, patch, divisor, strict=True)) for valid in found]
+    assert steps == sorted(steps)
+    rounded = tuple(max(round(n / d), 1) * d for n, d in zip(patch, divisor, strict=True))
+    if rounded != divisor:
+        best = sum(abs(a - b) / d for a, b, d in zip(rounded, patch, divisor, strict=True))
+        assert steps[0] == pytest.approx(best)
+
+
+def test_fewer_stages_can_be_set_with_all_that_belongs_to_them():
+    found = apply_settings(
+        PLAN,
+        [
+            "3d_fullres.network.strides=[[1,1,1],[2,2,2],[2,2,2]]",
+            "3d_fullres.network.kernels=[[3,3,3],[3,3,3],[3,3,3]]",
+            "3d_fullres.network.features=16,32,64",
+            "3d_fullres.network.encoder_blocks=2,2,2",
+            "3d_fullres.network.decoder_blocks=2,2",
+            "3d_fullres.patch_size=36,36,36",
+        ],
+    ).configurations["3d_fullres"]
+    assert found.network.features == (16, 32, 64)
+    assert found.patch_size == (36, 36, 36)
+
+
+LARGE = make_plan(brain(shapes=((400, 512, 512),) * 20))
+
+
+def test_what_is_set_at_full_resolution_is_passed_on_to_the_cascade():
+    found = apply_settings(LARGE, ["3d_fullres.patch_size=64,96,96", "3d_fullres.network.dropout=0.1"])
+    cascade, full = found.configurations["3d_cascade_fullres"], found.configurations["3d_fullres"]
+    assert cascade.patch_size == full.patch_size == (64, 96, 96)
+    assert cascade.network.dropout == 0.1
+    assert cascade.cost == full.cost < LARGE.configurations["3d_fullres"].cost
+    passed = next(one for one in found.decisions if one.name == "set by hand: 3d_cascade_fullres.patch_size")
+    assert passed.because.endswith("passed on from 3d_fullres.patch_size")
+
+
+def test_what_is_set_for_the_cascade_itself_stays():
+    found = apply_settings(LARGE, ["3d_cascade_fullres.batch_size=3", "3d_fullres.batch_size=4"]).configurations
+    assert (found["3d_cascade_fullres"].batch_size, found["3d_fullres"].batch_size) == (3, 4)
+    assert found["3d_lowres"] == LARGE.configurations["3d_lowres"]
+
+
+def test_nnunets_plan_says_where_the_cascade_differs_from_full_resolution():
+    facts = brain(shapes=((400, 512, 512),) * 20)
+    plain = nnunet_plans(LARGE, facts)["configurations"]["3d_cascade_fullres"]
+    assert plain == {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
+    changed = nnunet_plans(apply_settings(LARGE, ["3d_cascade_fullres.batch_size=3"]), facts)["configurations"]
+    assert changed["3d_cascade_fullres"] == {**plain, "batch_size": 3}
+    assert changed["3d_fullres"]["batch_size"] == 2

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,33 @@ class Header:
     channels: int
 
 
+class Digest(Protocol):
+    """What takes in the bytes of a file, as the objects of hashlib do."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take in the next bytes."""
+
+
+@dataclass(frozen=True, eq=False)
+class DigestedFile:
+    """An open file whose bytes go through a digest as they are read, in their order."""
+
+    file: IO[bytes]
+    digest: Digest
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes, at most `size` of them."""
+        data = self.file.read(size)
+        self.digest.update(data)
+        return data
+
+    def readinto(self, target: memoryview) -> int:
+        """Fill `target` with the next bytes; their number."""
+        data = self.read(len(target))
+        target[: len(data)] = data
+        return len(data)
+
+
 Writer = Callable[[Path, NDArray[np.generic], Geometry], None]
 """Writes voxels (channel, z, y, x) with their geometry to a path, whole or not at all."""
 
@@ -29,13 +57,14 @@ class Reader:
 
     `header` must not read voxels. `image` yields voxels (channel, z, y, x) in the stored number type. Both raise
     ImageError naming the file. `write` is None where a format can only be read; `keeps_values` is False where writing
-    may change values.
+    may change values. `digested` reads the image while a digest takes in the file; None where only a second pass can.
     """
 
     header: Callable[[Path], Header]
     image: Callable[[Path], Image]
     write: Writer | None = None
     keeps_values: bool = True
+    digested: Callable[[Path, Digest], Image] | None = None
 
 
 def unreadable(path: Path, reason: object) -> ImageError:

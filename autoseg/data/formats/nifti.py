@@ -4,7 +4,7 @@ import gzip
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from math import prod
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoseg.artefacts import written_whole
-from autoseg.data.formats.header import Header, unreadable
+from autoseg.data.formats.header import Digest, DigestedFile, Header, unreadable
 from autoseg.data.image import FLAT_SPACING_MM, Geometry, Image
 from autoseg.errors import ImageError
 
@@ -32,13 +32,13 @@ def read_header(path: Path) -> Header:
     return _header(block, path)
 
 
-def read_image(path: Path) -> Image:
+def read_image(path: Path, digest: Digest | None = None) -> Image:
     """Voxels (channel, z, y, x) and geometry; the last axis of a 4-D file is the channel.
 
-    Voxels keep their stored type unless the header scales them: then float32 (float64 from 32 bits on). Raises ImageError
-    for a file that ends early or fails its checksum.
+    Voxels keep their stored type unless the header scales them: then float32 (float64 from 32 bits on). A `digest` takes
+    in every byte of the file on the way. Raises ImageError for a file that ends early or fails its checksum.
     """
-    with _opened(path) as stream:
+    with _opened(path, digest) as stream:
         block = _header_block(stream, path)
         header = _header(block, path)
         raw = _read_voxels(stream, _parsed(block), already_read=len(block), path=path)
@@ -77,12 +77,19 @@ def _gzip() -> Any:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """The decompressed bytes of a file; whatever goes wrong while reading them becomes an ImageError."""
+def _opened(path: Path, digest: Digest | None = None) -> Iterator[IO[bytes]]:
+    """The decompressed bytes of a file; whatever goes wrong while reading them becomes an ImageError.
+
+    A `digest` has taken in the whole file, as it is stored, when the context ends.
+    """
     try:
-        opened = _gzip().open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")
-        with opened as stream:
-            yield stream
+        with path.open("rb") as file:
+            stored = file if digest is None else DigestedFile(file, digest)
+            is_compressed = path.name.lower().endswith(".gz")
+            with _gzip().open(stored, "rb") if is_compressed else nullcontext(stored) as stream:
+                yield cast(IO[bytes], stream)
+            while digest is not None and stored.read(_CHUNK):
+                pass
     except EOFError as error:
         raise unreadable(path, "it is truncated (the compressed data end early)") from error
     except (OSError, zlib.error, _isal_error()) as error:
@@ -177,8 +184,12 @@ def _scaled(raw: NDArray[np.generic], header: Any) -> NDArray[np.generic]:
     slope, intercept = header.get_slope_inter()
     if slope is None or (slope == 1 and intercept == 0):
         return raw
-    scaled: NDArray[np.float64] = raw.astype(np.float64) * float(slope) + float(intercept or 0)
-    return scaled if raw.dtype.itemsize > 2 else scaled.astype(np.float32)
+    scaled = np.empty(raw.shape, dtype=np.float64 if raw.dtype.itemsize > 2 else np.float32)
+    # Piece by piece: a whole copy in double precision would be the most that reading takes.
+    for start in range(0, len(raw), _CHUNK):
+        piece = slice(start, start + _CHUNK)
+        scaled[piece] = raw[piece].astype(np.float64) * float(slope) + float(intercept or 0)
+    return scaled
 
 
 def _fresh_header(geometry: Geometry) -> Any:

@@ -1,0 +1,239 @@
+"""The memory that training and prediction will take, from the plan alone.
+
+A training step takes most memory on its way back, where everything the forward pass kept is still there. The layers say
+which tensors they make and let go (see tape.py and loss_tape.py); the largest running sum is the peak. Tensors are counted
+as the allocator hands them out; what fragmentation wastes is not.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from pydantic import BaseModel
+
+from autoseg.artefacts import FROZEN
+from autoseg.data.labels import LabelScheme
+from autoseg.planning.loss_tape import TARGET, loss_layers
+from autoseg.planning.plan import Configuration, NetworkSpec, TrainingSettings
+from autoseg.planning.tape import FULL, Kind, Layer, Move, Network, decoder, encoder
+
+GIB = 2**30
+"""Bytes of what GPUs are sold as a GB."""
+CONTEXT = GIB // 2
+"""Bytes that a process takes on a GPU before the first tensor: kernels and libraries. About what CUDA 12 takes."""
+BATCHES_AHEAD = 3
+"""Batches that are made while the network trains on one."""
+
+DeviceKind = Literal["cuda", "cpu"]
+Numbers = Literal["fp32", "bf16", "fp16"]
+NUMBER_BYTES: dict[Numbers, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
+NETWORKS_KNOWN = ("plain_unet", "residual_unet")
+
+
+class MemoryUse(BaseModel):
+    """Bytes at the moment when most is taken, by what they hold; `total` is their sum.
+
+    `activations` are kept for the backward pass, `weight_copies` are the weights in the number type of autocast, `loss` is
+    logits and what the loss keeps, `in_flight` gradients of features and intermediate results, `batches` images and targets
+    of this step and the next ones. `workspace` is what convolutions need on the side (an assumption: copies of the input
+    and the result of the largest), `context` what a process takes on a GPU before its first tensor.
+    """
+
+    model_config = FROZEN
+    weights: int
+    weight_gradients: int
+    optimiser: int
+    weight_average: int
+    weight_copies: int
+    activations: int
+    loss: int
+    in_flight: int
+    batches: int
+    workspace: int
+    context: int
+
+    @property
+    def tensors(self) -> int:
+        """Bytes of all tensors: what the allocator's peak says where convolutions need no workspace."""
+        return self.total - self.workspace - self.context
+
+    @property
+    def total(self) -> int:
+        """Bytes of everything."""
+        return sum(size for _, size in self.items)
+
+    @property
+    def items(self) -> tuple[tuple[str, int], ...]:
+        """Name and bytes of each part."""
+        return tuple((name, int(size)) for name, size in self)
+
+
+def training_memory(
+    configuration: Configuration,
+    *,
+    channels: int,
+    labels: LabelScheme,
+    training: TrainingSettings,
+    precision: Numbers | None = None,
+    device: DeviceKind = "cuda",
+    batches_ahead: int = BATCHES_AHEAD,
+) -> MemoryUse | None:
+    """What a training step takes at its peak; None for a network that is not autoseg's own.
+
+    `channels` are those of the network's input. `precision` defaults to the plan's, and "auto" to bf16. On a "cpu" nothing
+    is known about workspace, and average pooling works in float32.
+    """
+    network = network_at_work(
+        configuration, channels=channels, labels=labels, precision=precision or chosen_precision(training), device=device
+    )
+    if network is None:
+        return None
+    return step_memory(network, labels=labels, training=training, device=device, batches_ahead=batches_ahead)
+
+
+def step_memory(
+    network: Network,
+    *,
+    labels: LabelScheme,
+    training: TrainingSettings,
+    device: DeviceKind = "cuda",
+    batches_ahead: int = BATCHES_AHEAD,
+) -> MemoryUse:
+    """What a training step of `network` takes at its peak."""
+    weights = output_weights(network.spec, deep_supervision=training.deep_supervision)
+    layers = [*encoder(network), *decoder(network, weights=weights)]
+    losses = loss_layers(network, labels=labels, weights=weights, loss=training.loss)
+    parameters, largest = parameter_counts(network)
+    batch = network.batch_size * math.prod(network.patch_size) * (FULL * network.in_channels + TARGET)
+    states, spare = _optimiser(training, parameters=parameters, largest=largest, device=device)
+    found = _peak(_tape([*layers, *losses]), at_update={"weight gradients": FULL * parameters, "in flight": spare})
+    return MemoryUse(
+        weights=FULL * parameters,
+        weight_gradients=found["weight gradients"],
+        optimiser=states,
+        weight_average=FULL * parameters if training.weight_average else 0,
+        weight_copies=found["weight copies"],
+        activations=found["activations"],
+        loss=found["loss"],
+        in_flight=found["in flight"],
+        batches=batch * (1 + batches_ahead),
+        workspace=_workspace(network) if device == "cuda" else 0,
+        context=CONTEXT if device == "cuda" else 0,
+    )
+
+
+def prediction_memory(
+    configuration: Configuration,
+    *,
+    channels: int,
+    labels: LabelScheme,
+    shape: Sequence[float] | None = None,
+    networks: int = 1,
+    windows: int | None = None,
+    precision: Numbers = "bf16",
+    device: DeviceKind = "cuda",
+) -> MemoryUse | None:
+    """What predicting an image takes at its peak, with image and result on the device; None for an unknown network.
+
+    `shape` (z, y, x) in voxels of the configuration's grid defaults to the median image, for 2-D configurations to one of
+    its slices. `windows` at a time default to the batch size; `networks` are averaged.
+    """
+    sized = configuration if windows is None else configuration.model_copy(update={"batch_size": windows})
+    network = network_at_work(sized, channels=channels, labels=labels, precision=precision, device=device)
+    if network is None:
+        return None
+    patch, maps = network.patch_size, network.maps
+    shape = configuration.median_shape if shape is None else shape
+    flat = shape[: len(shape) - len(patch)]
+    edges = (*flat, *(max(n, edge) for n, edge in zip(shape[len(flat) :], patch, strict=True)))
+    image = round(math.prod(edges)) * FULL * channels
+    tiles = network.voxels[0] * FULL * channels
+    logits = network.voxels[0] * FULL * network.out_channels
+    parameters, _ = parameter_counts(network)
+    copies = parameters * network.number_bytes if network.number_bytes < FULL else 0
+    # At the finest level: what the encoder found, the coarser features, what is joined, and three results on the way.
+    features = sum(maps) + (5 * maps[0] + maps[1] if len(maps) > 1 else 4 * maps[0])
+    return MemoryUse(
+        weights=FULL * parameters * networks,
+        weight_gradients=0,
+        optimiser=0,
+        weight_average=0,
+        weight_copies=copies * networks,
+        activations=features,
+        loss=round(math.prod(edges)) * FULL * network.out_channels,
+        # The mean over mirrorings so far; the mirrored windows in the number type of the convolutions.
+        in_flight=logits + (tiles * network.number_bytes // FULL if network.number_bytes < FULL else 0),
+        batches=image + 2 * tiles,
+        workspace=_workspace(network) if device == "cuda" else 0,
+        context=CONTEXT if device == "cuda" else 0,
+    )
+
+
+def chosen_precision(training: TrainingSettings) -> Numbers:
+    """The number type that memory is predicted for: "auto" takes bf16, as GPUs do."""
+    return "bf16" if training.precision == "auto" else training.precision
+
+
+def network_at_work(
+    configuration: Configuration, *, channels: int, labels: LabelScheme, precision: Numbers, device: DeviceKind
+) -> Network | None:
+    """The configuration's network with its patch and batch; None where it is not one of autoseg's own."""
+    if configuration.network.kind not in NETWORKS_KNOWN:
+        return None
+    return Network(
+        spec=configuration.network,
+        patch_size=configuration.patch_size,
+        batch_size=configuration.batch_size,
+        in_channels=channels,
+        out_channels=labels.output_channels,
+        number_bytes=NUMBER_BYTES[precision],
+        pools_in_full=device == "cpu" and precision != "fp32",
+    )
+
+
+def output_weights(spec: NetworkSpec, *, deep_supervision: bool) -> tuple[float, ...]:
+    """The weight of each output, finest first; with deep supervision the coarsest of several has none."""
+    levels = max(len(spec.features) - 1, 1) if deep_supervision else 1
+    return tuple(0.0 if levels > 1 and level == levels - 1 else 0.5**level for level in range(levels))
+
+
+def parameter_counts(network: Network) -> tuple[int, int]:
+    """Weights of the network, and of its largest layer."""
+    every = (1.0,) * max(len(network.spec.features) - 1, 1)
+    layers = [*encoder(network), *decoder(network, weights=every)]
+    counts = [sum(size for kind, size in layer.backward if kind == "weight gradients") // FULL for layer in layers]
+    return sum(counts), max(counts)
+
+
+def _optimiser(training: TrainingSettings, *, parameters: int, largest: int, device: DeviceKind) -> tuple[int, int]:
+    """Bytes of the optimiser's state, and what an update takes on the side: all weights on a GPU, else one layer's."""
+    is_sgd = training.optimiser == "sgd"
+    state = (1 if training.momentum else 0) if is_sgd else 2
+    copies = (1 if training.weight_decay else 0) if is_sgd else 1 + (training.optimiser == "adam")
+    spare = copies * parameters if device == "cuda" else 2 * largest
+    return FULL * state * parameters, FULL * spare
+
+
+def _tape(layers: Sequence[Layer]) -> Iterable[Move]:
+    for layer in layers:
+        yield from layer.forward
+    for layer in reversed(layers):
+        yield from layer.backward
+
+
+def _peak(tape: Iterable[Move], *, at_update: dict[Kind, int]) -> dict[Kind, int]:
+    """What is held, by kind, when most is held: along the tape or at the update of the weights."""
+    held: dict[Kind, int] = {"activations": 0, "weight copies": 0, "loss": 0, "weight gradients": 0, "in flight": 0}
+    update = {**held, **at_update}
+    now, most, at_peak = 0, sum(update.values()), update
+    for kind, size in tape:
+        held[kind] += size
+        now += size
+        if now > most:
+            most, at_peak = now, dict(held)
+    return at_peak
+
+
+def _workspace(network: Network) -> int:
+    """Copies of input and result of the largest convolution: the fast kernels of cuDNN want channels last."""
+    return 3 * network.maps[0]
