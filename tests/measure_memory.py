@@ -39,7 +39,7 @@ def plans() -> Iterator[tuple[str, Plan, Configuration]]:
 
 
 def reduced(one: Configuration) -> Configuration:
-    """The configuration with half of the patch along each axis that its strides allow to halve, and a batch of one or two."""
+    """The configuration with half of the patch along each axis whose strides allow it, and a batch of one or two."""
     divisors = (torch.tensor(one.network.strides).prod(0)).tolist()
     patch = tuple(n // 2 if n % (2 * d) == 0 else n for n, d in zip(one.patch_size, divisors, strict=True))
     return one.model_copy(update={"patch_size": patch, "batch_size": 1 + one.batch_size % 2})
@@ -94,7 +94,7 @@ def main(device: str) -> None:
                 torch.cuda.empty_cache()
                 continue
             write(row(name, plan, one, precision=precision, how="tensors"))
-            if plan.preset != "resenc_l" and one.dimensions == 3 and "brain" in name:
+            if plan.preset != "resenc_l" and one.dimensions == 3 and name[:5] in ("brain", "hippo"):
                 write(row(name, plan, reduced(one), precision=precision, how="real steps"))
 
 
