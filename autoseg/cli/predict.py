@@ -98,7 +98,7 @@ def _show(report: "PredictionReport", output: Path) -> None:
     table = Table()
     columns = list(dict.fromkeys(name for case in report.cases for name in case.volumes_ml))
     for name in ("case", *(f"{column} (ml)" for column in columns), "seconds"):
-        table.add_column(name, justify="left" if name == "case" else "right")
+        table.add_column(name, justify="left" if name == "case" else "right", no_wrap=name == "case")
     for case in report.cases:
         volumes = [f"{case.volumes_ml[name]:.2f}" if name in case.volumes_ml else "" for name in columns]
         state = "failed" if case.error else "was there" if case.skipped else f"{sum(case.seconds.values()):.1f}"

@@ -103,7 +103,7 @@ def _report(results: Sequence["FoldResult"]) -> None:
         dice = "-" if card.mean_pseudo_dice is None else f"{card.mean_pseudo_dice:.3f}"
         print(f"fold {card.fold}: {done}, pseudo-Dice {dice}")
     print(f"Model: {results[0].model}")
-    print("Next: autoseg_predict -i IN -o OUT")
+    print(f"Next: autoseg_predict -i IN -o OUT -m {results[0].model}")
 
 
 main = command_line(train)

@@ -34,12 +34,20 @@ class TrainingDisplay:
 
     def started(self, start: "Start") -> None:
         """A line about the fold; on a terminal the live line begins."""
+        from autoseg.data.splits import ALL
+
         self._names, self._last, self._said_s = start.output_names, None, time.monotonic()
         length = f"{start.epochs} epochs" if start.budget_s is None else _clock(start.budget_s)
         resumed = f", resumed after epoch {start.first_epoch}" if start.first_epoch else ""
+        # Fold "all" has no cases left that the network has not seen.
+        judged = (
+            "and to judge it on, so that scores flatter"
+            if start.fold == ALL
+            else f"{start.validation_cases} to validate on"
+        )
         self._say(
             f"{start.configuration}, fold {start.fold}: {start.training_cases} cases to train on, "
-            f"{start.validation_cases} to validate on; {start.parameters / 1e6:.1f} million parameters, {start.precision} "
+            f"{judged}; {start.parameters / 1e6:.1f} million parameters, {start.precision} "
             f"on {start.device}; {length}{resumed}"
         )
         if self._wants_live:

@@ -39,8 +39,8 @@ def mirror_axes(facts: Facts, *, order: AxisOrder) -> tuple[tuple[int, ...], Dec
 
 def label_names(labels: LabelScheme) -> list[str]:
     """Names of what is told apart: labels, and regions where those are trained on."""
-    regions = labels.regions if labels.target == "regions" else ()
-    return list(dict.fromkeys(item.name for item in (*labels.foreground, *regions)))
+    regions = [region.name for region in labels.regions] if labels.target == "regions" else []
+    return list(dict.fromkeys([*(label.name for label in labels.foreground), *regions]))
 
 
 def left_right_axis(orientation: str | None) -> int:

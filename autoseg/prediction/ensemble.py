@@ -65,7 +65,10 @@ def choose_models(folder: DatasetFolder, *, names: Sequence[str] = (), configura
     if chosen:
         return list(dict.fromkeys(chosen))
     if not trained:
-        raise PredictionError(f"{folder.models}: nothing has been trained yet. Run: autoseg_train {PREFERRED}")
+        raise PredictionError(
+            f"{folder.models}: nothing has been trained yet. Run: autoseg_train CONFIGURATION -d {folder.path.name}, "
+            "or name a data set that has models with -d."
+        )
     if len(trained) > 1 and PREFERRED not in trained:
         raise PredictionError(f"several models are trained: {', '.join(trained)}. Choose with -c CONFIGURATION or -m NAME.")
     return [trained.get(PREFERRED, next(iter(trained.values())))]

@@ -1,5 +1,6 @@
 """The curves of a training as a picture: losses, pseudo-Dice, learning rate and speed over epochs."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from autoseg.training.history import EpochRow
 def draw_curves(rows: Sequence[EpochRow], path: Path, *, output_names: Sequence[str]) -> None:
     """Draw `rows` to a PNG file of three panels; undefined values are gaps."""
     # Figure and canvas without pyplot: no window system, no global state.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it tells everyone that it builds its cache
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from autoseg.artefacts import refuse_unwritable
 from autoseg.errors import TrainingError
 
 LOCK_FILE = "running.lock"
@@ -20,7 +21,7 @@ def locked(folder: Path) -> Iterator[None]:
     The operating system frees it when this process ends, however it ends. Raises TrainingError naming the process that
     holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    refuse_unwritable(folder, remedy="Free space, or train into another workspace with -w.")
     path = folder / LOCK_FILE
     with path.open("a+", encoding="utf-8") as file:
         if not _taken(file):
