@@ -1,5 +1,6 @@
 """Everything in a row on a small made-up data set: the functions that the commands call, one after another."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,8 +31,9 @@ FEWEST_CASES = 8
 CONFIGURATION = "3d_fullres"
 FOLDS = ("0", "1")
 TIME_BUDGET_S = 180.0
-GPU_MEMORY_GB = 0.15
-"""Asks the planner for a patch that a processor trains on in minutes."""
+GPU_MEMORY_GB = 0.6
+"""Asks the planner for a network that a processor trains in minutes."""
+MOST_EDGE = 40
 SETTINGS = (
     "training.optimiser=adam",
     "training.learning_rate=0.003",
@@ -84,7 +86,7 @@ def run_demo(
     folder = workspace.dataset(plan.dataset)
     with _timed("preprocess", seconds):
         _preprocess(folder, plan, workers=workers, progress=progress)
-    chosen = (*SETTINGS, half_features(plan), f"training.seed={seed}", *settings)
+    chosen = (*SETTINGS, small_patch(plan), half_features(plan), f"training.seed={seed}", *settings)
     with _timed(f"train {len(FOLDS)} folds", seconds):
         trained = train(
             folder,
@@ -112,6 +114,15 @@ def run_demo(
         seconds=seconds,
         settings=chosen,
     )
+
+
+def small_patch(plan: Plan) -> str:
+    """The setting that gives the network patches of at most MOST_EDGE voxels along each axis, as its strides allow."""
+    planned = plan.configurations[CONFIGURATION]
+    divisors = (math.prod(strides) for strides in zip(*planned.network.strides, strict=True))
+    pairs = zip(planned.patch_size, divisors, strict=True)
+    edges = (str(min(edge, max(1, MOST_EDGE // divisor) * divisor)) for edge, divisor in pairs)
+    return f"{CONFIGURATION}.patch_size={','.join(edges)}"
 
 
 def half_features(plan: Plan) -> str:

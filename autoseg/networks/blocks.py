@@ -60,7 +60,7 @@ class ConvBlock(nn.Module):
 
     def _convolved(self, features: Tensor) -> Tensor:
         found: Tensor
-        if features.device.type == "cpu" and features.shape[2:].numel() <= SAFE_VOXELS:
+        if features.device.type == "cpu" and features.dim() == 5 and features.shape[2:].numel() <= SAFE_VOXELS:
             # In bf16 the gradient of the weights comes out as garbage there, now and then (torch 2.13 with oneDNN).
             with torch.autocast("cpu", enabled=False):
                 found = self.conv(features.float())

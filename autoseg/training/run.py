@@ -207,7 +207,7 @@ def _check_same_settings(task: Task, folds: Sequence[str]) -> None:
     card = load(ModelCard, task.model / CARD_FILE, remake=RESTART)
     budgets = {fold: stored_card(task, fold).budget_s for fold in sorted(set(begun) & set(folds))}
     found = [
-        f"time budget of fold {fold}: {_minutes(budget_s)} -> {_minutes(task.budget_s)} (--time-budget is shared by the folds)"
+        f"time budget of fold {fold}: {_minutes(budget_s)} -> {_minutes(task.budget_s)} (shared by the folds)"
         for fold, budget_s in budgets.items()
         if budget_s != task.budget_s
     ]

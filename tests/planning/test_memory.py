@@ -70,7 +70,9 @@ def test_the_predicted_peak_is_what_the_tensors_of_a_step_take(preset, name, cha
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_tensors_that_hold_numbers_take_the_same(precision):
     settings = ["3d_fullres.patch_size=24,24,24"]
-    assert errors("nnunet", "3d_fullres", {}, settings, precision=precision, is_real=True) < 0.02
+    # Under bf16 the grids of the deepest stages are so small that they are convolved in float32.
+    most = 0.02 if precision == "fp32" else 0.05
+    assert errors("nnunet", "3d_fullres", {}, settings, precision=precision, is_real=True) < most
 
 
 @pytest.mark.slow
