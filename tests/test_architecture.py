@@ -77,7 +77,9 @@ def test_help_comes_without_the_heavy_libraries(command):
     )
     seconds = []
     for _ in range(3):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-X", "utf8", "-c", code], capture_output=True, encoding="utf-8", check=False
+        )
         assert done.returncode == 0, done.stderr
         assert "Usage" in done.stdout
         seconds.append(float(done.stderr))

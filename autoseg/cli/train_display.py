@@ -46,7 +46,7 @@ class TrainingDisplay:
             else f"{start.validation_cases} to validate on"
         )
         self._say(
-            f"{start.configuration}, fold {start.fold}: {start.training_cases} cases to train on, "
+            f"{start.configuration}, fold {start.fold}: {start.training_cases} cases to train on"
             f"{judged}; {start.parameters / 1e6:.1f} million parameters, {start.precision} "
             f"on {start.device}; {length}{resumed}"
         )

@@ -94,8 +94,8 @@ def test_without_a_terminal_epochs_and_warnings_are_plain_lines(capsys):
     shown.ended()
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == (
-        "2d, fold all: 8 cases to train on, 8 to validate on; 1.5 million parameters, fp32 on cpu; 20 min 00 s, "
-        "resumed after epoch 4"
+        "2d, fold all: 8 cases to train on and to judge it on, so that scores flatter; 1.5 million parameters, "
+        "fp32 on cpu; 20 min 00 s, resumed after epoch 4"
     )
     assert lines[1].startswith("epoch 2: 50 steps")
     assert lines[2:] == ["warning: loss is not finite"]
