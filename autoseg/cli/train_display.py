@@ -41,9 +41,9 @@ class TrainingDisplay:
         resumed = f", resumed after epoch {start.first_epoch}" if start.first_epoch else ""
         # Fold "all" has no cases left that the network has not seen.
         judged = (
-            "and to judge it on, so that scores flatter"
+            " and to judge it on, so that scores flatter"
             if start.fold == ALL
-            else f"{start.validation_cases} to validate on"
+            else f", {start.validation_cases} to validate on"
         )
         self._say(
             f"{start.configuration}, fold {start.fold}: {start.training_cases} cases to train on"
