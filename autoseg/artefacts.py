@@ -1,8 +1,10 @@
 """Saving and loading artefacts: frozen pydantic models as JSON, whole or not at all."""
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,13 +53,39 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes files only their owner can read
         temporary.replace(path)
+        flush_folder(path.parent)
     except OSError as error:
         raise WorkspaceError(
-            f"{path}: cannot be written ({error.strerror or error}). Free space or choose another place."
+            f"{path}: cannot be written ({error.strerror or error}{_room(path, error)}). Free space or choose another place."
         ) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def flush_folder(folder: Path) -> None:
+    """Make a new name in `folder` survive a loss of power; where folders cannot be opened (Windows) nothing is done."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # what file systems say that flush no folders
+            raise
+    finally:
+        os.close(handle)
+
+
+def _room(path: Path, error: OSError) -> str:
+    """What is left where `path` lies, for a message about a full disk."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return ""
+    try:
+        free = shutil.disk_usage(path.parent).free
+    except OSError:
+        return ""
+    return f"; {free / 2**20:.0f} MiB free on its disk"
 
 
 def _umask() -> int:

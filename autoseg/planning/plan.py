@@ -99,7 +99,8 @@ class TrainingSettings(BaseModel):
     `loss`, `optimiser`, `schedule` and `augmentation` name entries of their tables. `foreground_share` of each batch is
     centred on foreground. `precision` "auto" takes bf16 or fp16 where the device is fast at it. Over the first
     `warmup_share` of the training the learning rate rises from 0. `weight_average` is the share that a moving average of
-    the weights keeps at each step; 0 trains without one.
+    the weights keeps at each step; 0 trains without one. A checkpoint is written every `checkpoint_minutes` as well as at
+    the end of each epoch.
     """
 
     model_config = FROZEN
@@ -122,6 +123,7 @@ class TrainingSettings(BaseModel):
     deep_supervision: bool = True
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: int = Field(default=0, ge=0)
+    checkpoint_minutes: float = Field(default=10.0, gt=0)
 
 
 class Plan(BaseModel):

@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autoseg.artefacts import written_whole
+from autoseg.artefacts import flush_folder, written_whole
 from autoseg.errors import ArtefactError, WorkspaceError
 from autoseg.training.state import CHECKPOINT_FORMAT
 
@@ -31,15 +32,17 @@ def save_checkpoint(checkpoint: Mapping[str, Any], folder: Path) -> None:
     try:
         with written_whole(new) as file:
             torch.save(dict(checkpoint), file)
-    except RuntimeError as error:  # torch's writer turns a full disk into one
+    except (RuntimeError, WorkspaceError) as error:  # torch's writer turns a full disk into the first
+        free = shutil.disk_usage(folder).free
         raise WorkspaceError(
-            f"{current}: cannot be written ({_first_line(error)}). The last checkpoint is intact: free space and run the "
-            "same command again."
+            f"{current}: cannot be written ({_first_line(error)}; {free / 2**20:.0f} MiB free on its disk). The last "
+            "checkpoint is intact: free space and run the same command again."
         ) from error
     # Killed between the two renames, the folder still holds a whole checkpoint under the other name.
     if current.exists():
         current.replace(folder / PREVIOUS)
     new.replace(current)
+    flush_folder(folder)
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:

@@ -20,11 +20,12 @@ from autoseg.training.checkpoint import load_checkpoint, remove_checkpoints, sav
 from autoseg.training.device import Precision
 from autoseg.training.interrupt import held_back
 from autoseg.training.lock import locked
-from autoseg.training.loop import Setup, Surroundings, fit
+from autoseg.training.loop import fit
 from autoseg.training.model_folder import FOLD_FILE, FoldCard, fold_folder, network_of, weights_file
 from autoseg.training.observers import UNWATCHED, FoldFiles, Observer, Several, Start
 from autoseg.training.patches import Batch, BatchSource, PatchSource, prefetch
 from autoseg.training.previous_stage import OutOfFold
+from autoseg.training.setup import Setup, Surroundings
 from autoseg.training.state import TrainingState, as_checkpoint, new_state, restore
 
 BATCHES_AHEAD = 3

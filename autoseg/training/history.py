@@ -18,6 +18,7 @@ class EpochRow(BaseModel):
     `pseudo_dice` has one entry per foreground output, None for one that occurred neither in the validation batches nor
     in what was predicted for them; `mean_pseudo_dice` is over those that occurred, `ema_pseudo_dice` its moving average
     (0.9 of the old value). `waiting_share` is the share of the time of the steps that was spent waiting for data.
+    `micro_batch` (None: the whole batch) and `recomputed` say how memory was saved at the epoch's end.
     """
 
     model_config = FROZEN
@@ -34,6 +35,8 @@ class EpochRow(BaseModel):
     waiting_share: float
     elapsed_s: float
     skipped_steps: int
+    micro_batch: int | None = None
+    recomputed: bool = False
 
 
 def moving_average(previous: float | None, value: float | None) -> float | None:

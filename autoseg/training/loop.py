@@ -1,47 +1,24 @@
 """The training loop: steps, validation and what is written down after each epoch."""
 
 import math
-import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
-from torch import Tensor
 
-from autoseg.data.labels import LabelScheme
 from autoseg.errors import TrainingError
-from autoseg.planning.plan import TrainingSettings
-from autoseg.training.budget import Pace
-from autoseg.training.device import Precision
 from autoseg.training.history import EpochRow, moving_average
 from autoseg.training.observers import Observer, Step
-from autoseg.training.optim import learning_rate, set_learning_rate
 from autoseg.training.patches import Batch, BatchSource
 from autoseg.training.pseudo_dice import dice_of, mean_of, overlap_counts
+from autoseg.training.setup import Setup, Surroundings
 from autoseg.training.state import EpochSums, TrainingState
+from autoseg.training.step import judged, take_step
 
-CHECKPOINT_EVERY_S = 600.0
 MOST_SKIPPED_IN_A_ROW = 10
 ENDLESS = 1_000_000
 """Batches asked for where a time budget decides when an epoch ends."""
-
-
-class Stream(Protocol):
-    """A way to run through a source, possibly ahead of the training."""
-
-    def __call__(self, source: BatchSource, *, epoch: int, iterations: int) -> Generator[tuple[Batch, float], None, None]:
-        """The batches of an epoch, each with the seconds that were spent waiting for it; closed when left early."""
-        ...
-
-
-def in_turn(source: BatchSource, *, epoch: int, iterations: int) -> Generator[tuple[Batch, float], None, None]:
-    """Each batch is made when it is asked for."""
-    for iteration in range(iterations):
-        begun = time.monotonic()
-        batch = source.batch(epoch, iteration)
-        yield batch, time.monotonic() - begun
 
 
 @dataclass(frozen=True)
@@ -53,37 +30,6 @@ class _From:
 
     def batch(self, epoch: int, iteration: int) -> Batch:
         return self.source.batch(epoch, iteration + self.first)
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What stays the same throughout a training. `iterations` and `epochs` are None under a time budget."""
-
-    settings: TrainingSettings
-    labels: LabelScheme
-    loss: Callable[[Sequence[Tensor], Tensor], Tensor]
-    device: torch.device
-    precision: Precision
-    pace: Pace
-    training: BatchSource
-    validation: BatchSource
-    stream: Stream = in_turn
-    epochs: int | None = None
-    iterations: int | None = None
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """Files, clocks and signals, as functions.
-
-    `save` writes a checkpoint, `save_best` the weights of the best epoch so far; `interrupted` says whether to stop.
-    """
-
-    save: Callable[[TrainingState], None]
-    save_best: Callable[[TrainingState], None]
-    interrupted: Callable[[], bool]
-    observer: Observer
-    clock: Callable[[], float] = time.monotonic
 
 
 def fit(state: TrainingState, setup: Setup, around: Surroundings) -> None:
@@ -118,14 +64,14 @@ def _train_epoch(state: TrainingState, setup: Setup, around: Surroundings, now_s
             begun = now_s()
             _stop_if_asked(state, around)
             batch, waited_s = next(batches)
-            loss = _step(state, setup, batch)
+            loss = take_step(state, setup, batch, warn=around.observer.warned)
             _note(state, loss, batch=batch, observer=around.observer)
             duration_s = now_s() - begun
             state.sums.steps_s += duration_s
             state.sums.waited_s += waited_s
             state.position = state.position.after_step(now_s=now_s(), duration_s=duration_s)
             around.observer.stepped(_seen(state, setup, loss))
-            if now_s() - saved_s > CHECKPOINT_EVERY_S:
+            if now_s() - saved_s > 60 * setup.settings.checkpoint_minutes:
                 around.save(state)
                 saved_s = now_s()
 
@@ -134,47 +80,6 @@ def _stop_if_asked(state: TrainingState, around: Surroundings) -> None:
     if around.interrupted():
         around.save(state)
         raise KeyboardInterrupt("the checkpoint is written; the same command resumes from it")
-
-
-def _step(state: TrainingState, setup: Setup, batch: Batch) -> float | None:
-    """The loss of one step; None, with nothing changed, where loss or gradient are not finite."""
-    settings, position = setup.settings, state.position
-    torch.manual_seed(_step_seed(settings.seed, position.epoch, position.iteration))
-    set_learning_rate(state.optimiser, learning_rate(settings, setup.pace.progress(position)))
-    state.optimiser.zero_grad(set_to_none=True)
-    loss, _ = _loss(state, setup, batch)
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        return None
-    state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-    state.scaler.unscale_(state.optimiser)
-    norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), settings.gradient_clip)
-    # With scaled losses an infinite gradient is usual: the scaler skips that step itself and lowers its scale.
-    if not setup.precision.scaled and not math.isfinite(float(norm)):
-        return None
-    state.scaler.step(state.optimiser)
-    state.scaler.update()
-    if state.average is not None:
-        state.average.update(state.network)
-    return value
-
-
-def _loss(state: TrainingState, setup: Setup, batch: Batch) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """The loss of a batch, and the finest logits with their target."""
-    image = batch.image.to(setup.device, non_blocking=True)
-    target = batch.target.to(setup.device, non_blocking=True)
-    with setup.precision.autocast(setup.device):
-        output = state.network(image)
-    logits = [output] if isinstance(output, Tensor) else output
-    return setup.loss(logits, target), (logits[0], target)
-
-
-def _step_seed(*numbers: int) -> int:
-    """One seed from several numbers, so that the same step draws the same whatever went before."""
-    mixed = 0
-    for number in numbers:
-        mixed = (mixed * 1_000_003 + number + 1) % (1 << 63)
-    return mixed
 
 
 def _note(state: TrainingState, loss: float | None, *, batch: Batch, observer: Observer) -> None:
@@ -222,8 +127,8 @@ def _validate(state: TrainingState, setup: Setup, around: Surroundings, now_s: C
         for batch, _ in stream:
             if around.interrupted():
                 break
-            loss, (logits, target) = _loss(state, setup, batch)
-            losses.append(float(loss))
+            loss, logits, target = judged(state, setup, batch, warn=around.observer.warned)
+            losses.append(loss)
             counts += overlap_counts(logits, target, setup.labels).cpu()
     # Not before the network has its own weights back: they belong into the checkpoint, not the averaged ones.
     _stop_if_asked(state, around)
@@ -251,6 +156,8 @@ def _row(state: TrainingState, *, losses: Sequence[float], pseudo_dice: tuple[fl
         waiting_share=sums.waited_s / sums.steps_s if sums.steps_s else 0.0,
         elapsed_s=position.elapsed_s,
         skipped_steps=sums.skipped,
+        micro_batch=state.thrift.micro_batch,
+        recomputed=state.thrift.recompute,
     )
 
 

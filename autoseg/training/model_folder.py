@@ -22,6 +22,9 @@ CARD_FILE = "model.json"
 SPLITS_FILE = "splits.json"
 FOLD_FILE = "fold.json"
 
+FOLLOWING = ("checkpoint_minutes",)
+"""Training settings that leave the weights as they are."""
+
 Which = Literal["final", "best"]
 
 
@@ -190,6 +193,9 @@ def _relevant(plan: Plan, configuration: str) -> dict[str, Any]:
     # Nor does the memory there was where it was planned.
     for key in ("predicted_training_bytes", "predicted_prediction_bytes", "memory_budget_bytes") if chosen else ():
         del chosen[key]
+    # Nor does how a training is followed, so that may change when it is resumed.
+    for key in FOLLOWING:
+        values["training"].pop(key, None)
     # How the plan came about does not change what is trained.
     return {key: value for key, value in values.items() if key != "decisions"} | {configuration: chosen}
 

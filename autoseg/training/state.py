@@ -14,8 +14,9 @@ from autoseg.training.budget import Position
 from autoseg.training.device import Precision
 from autoseg.training.history import EpochRow
 from autoseg.training.optim import build_optimiser
+from autoseg.training.thrift import Thrift
 
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
 
 
 @dataclass
@@ -42,6 +43,7 @@ class TrainingState:
     history: list[EpochRow] = field(default_factory=list)
     best_ema: float | None = None
     skipped_in_a_row: int = 0
+    thrift: Thrift = field(default_factory=Thrift)
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
@@ -88,6 +90,7 @@ def as_checkpoint(state: TrainingState) -> dict[str, Any]:
         "sums": asdict(state.sums),
         "history": [row.model_dump() for row in state.history],
         "best_ema": state.best_ema,
+        "thrift": asdict(state.thrift),
     }
 
 
@@ -102,3 +105,4 @@ def restore(state: TrainingState, checkpoint: Mapping[str, Any]) -> None:
     state.sums = EpochSums(**checkpoint["sums"])
     state.history = [EpochRow.model_validate(row) for row in checkpoint["history"]]
     state.best_ema = checkpoint["best_ema"]
+    state.thrift = Thrift(**checkpoint["thrift"])

@@ -15,10 +15,16 @@ from autoseg.training.checkpoint import (
     save_checkpoint,
     save_weights,
 )
+from autoseg.training.state import CHECKPOINT_FORMAT
 
 
 def checkpoint(number):
-    return {"format": 1, "number": number, "tensor": torch.full((3,), float(number)), "rows": [{"a": (0.5, None)}]}
+    return {
+        "format": CHECKPOINT_FORMAT,
+        "number": number,
+        "tensor": torch.full((3,), float(number)),
+        "rows": [{"a": (0.5, None)}],
+    }
 
 
 def truncate(path):
@@ -69,7 +75,7 @@ def test_two_damaged_checkpoints_are_an_error_with_a_remedy(tmp_path, content):
 
 
 def test_a_file_that_would_run_code_is_not_loaded(tmp_path):
-    torch.save({"format": 1, "code": print}, tmp_path / CURRENT)
+    torch.save({"format": CHECKPOINT_FORMAT, "code": print}, tmp_path / CURRENT)
     with pytest.raises(ArtefactError, match="truncated or damaged"):
         load_checkpoint(tmp_path)
 

@@ -10,9 +10,9 @@ from autoseg.networks.unet import build_network
 from autoseg.planning.plan import NetworkSpec, TrainingSettings
 from autoseg.training.budget import StepPace
 from autoseg.training.device import Precision
-from autoseg.training.loop import Setup, Surroundings
 from autoseg.training.observers import UNWATCHED
 from autoseg.training.patches import Batch
+from autoseg.training.setup import Setup, Surroundings
 from autoseg.training.state import new_state
 
 LABELS = LabelScheme(labels=(Label(name="background", value=0), Label(name="disc", value=1), Label(name="core", value=2)))

@@ -1,0 +1,106 @@
+"""One step of a training: loss, gradient and optimiser, with as little memory as there is."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from autoseg.training.optim import learning_rate, set_learning_rate
+from autoseg.training.patches import Batch
+from autoseg.training.setup import Setup
+from autoseg.training.state import TrainingState
+from autoseg.training.thrift import Thrift, buffers_kept, gradients_in_parts, recomputing, with_memory_left
+
+
+def take_step(state: TrainingState, setup: Setup, batch: Batch, *, warn: Callable[[str], None]) -> float | None:
+    """The loss of one step; None, with nothing changed, where loss or gradient are not finite.
+
+    Where the device has too little memory the same step is made with less, and so are all that follow.
+    """
+    set_learning_rate(state.optimiser, learning_rate(setup.settings, setup.pace.progress(state.position)))
+    loss, state.thrift = with_memory_left(
+        lambda thrift: _gradients(state, setup, batch, thrift), state.thrift, samples=len(batch.image), warn=warn
+    )
+    if not math.isfinite(loss):
+        return None
+    state.scaler.unscale_(state.optimiser)
+    norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), setup.settings.gradient_clip)
+    # With scaled losses an infinite gradient is usual: the scaler skips that step itself and lowers its scale.
+    if not setup.precision.scaled and not math.isfinite(float(norm)):
+        return None
+    state.scaler.step(state.optimiser)
+    state.scaler.update()
+    if state.average is not None:
+        state.average.update(state.network)
+    return loss
+
+
+def _gradients(state: TrainingState, setup: Setup, batch: Batch, thrift: Thrift) -> float:
+    """The loss of a batch; its gradients are those of the parameters afterwards, unless it is not finite."""
+    state.optimiser.zero_grad(set_to_none=True)
+    image, target = _on_device(setup, batch)
+    numbers = (setup.settings.seed, state.position.epoch, state.position.iteration)
+
+    def seed(part: int) -> None:
+        torch.manual_seed(_step_seed(*numbers, *([part] if part else [])))
+
+    def backward(loss: Tensor) -> None:
+        state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+
+    sizes = thrift.sizes(len(image))
+    with recomputing(state.network, active=thrift.recompute):
+        if len(sizes) > 1:
+            loss = gradients_in_parts(
+                lambda part: _logits(state, setup, part),
+                state.network,
+                image=image,
+                loss=lambda logits: setup.loss(logits, target),
+                backward=backward,
+                sizes=sizes,
+                seed=seed,
+            )
+            return float(loss)
+        seed(0)
+        loss = setup.loss(_logits(state, setup, image), target)
+        value = float(loss.detach())
+        if math.isfinite(value) and thrift.recompute:
+            with buffers_kept(state.network):
+                backward(loss)
+        elif math.isfinite(value):
+            backward(loss)
+        return value
+
+
+def judged(
+    state: TrainingState, setup: Setup, batch: Batch, *, warn: Callable[[str], None]
+) -> tuple[float, Tensor, Tensor]:
+    """The loss of a batch, its finest logits and its target on the device; for validation, without gradients."""
+
+    def attempt(thrift: Thrift) -> tuple[float, Tensor, Tensor]:
+        image, target = _on_device(setup, batch)
+        parts = [_logits(state, setup, part) for part in torch.split(image, thrift.sizes(len(image)))]
+        logits = parts[0] if len(parts) == 1 else [torch.cat(levels) for levels in zip(*parts, strict=True)]
+        return float(setup.loss(logits, target)), logits[0], target
+
+    found, state.thrift = with_memory_left(attempt, state.thrift, samples=len(batch.image), warn=warn)
+    return found
+
+
+def _on_device(setup: Setup, batch: Batch) -> tuple[Tensor, Tensor]:
+    return batch.image.to(setup.device, non_blocking=True), batch.target.to(setup.device, non_blocking=True)
+
+
+def _logits(state: TrainingState, setup: Setup, image: Tensor) -> list[Tensor]:
+    """One tensor (sample, channel, *grid) per output, finest first."""
+    with setup.precision.autocast(setup.device):
+        output = state.network(image)
+    return [output] if isinstance(output, Tensor) else list(output)
+
+
+def _step_seed(*numbers: int) -> int:
+    """One seed from several numbers, so that the same step draws the same whatever went before."""
+    mixed = 0
+    for number in numbers:
+        mixed = (mixed * 1_000_003 + number + 1) % (1 << 63)
+    return mixed
