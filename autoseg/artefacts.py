@@ -55,9 +55,8 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
         temporary.replace(path)
         flush_folder(path.parent)
     except OSError as error:
-        raise WorkspaceError(
-            f"{path}: cannot be written ({error.strerror or error}{_room(path, error)}). Free space or choose another place."
-        ) from error
+        reason = f"{error.strerror or error}{_room(path, error)}"
+        raise WorkspaceError(f"{path}: cannot be written ({reason}). Free space or choose another place.") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -35,7 +35,7 @@ def save_checkpoint(checkpoint: Mapping[str, Any], folder: Path) -> None:
     except (RuntimeError, WorkspaceError) as error:  # torch's writer turns a full disk into the first
         free = shutil.disk_usage(folder).free
         raise WorkspaceError(
-            f"{current}: cannot be written ({_first_line(error)}; {free / 2**20:.0f} MiB free on its disk). The last "
+            f"{current}: cannot be written ({_first_line(error.__cause__ or error)}; {free / 2**20:.0f} MiB free on its disk). The last "
             "checkpoint is intact: free space and run the same command again."
         ) from error
     # Killed between the two renames, the folder still holds a whole checkpoint under the other name.
@@ -77,7 +77,7 @@ def _load(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 

@@ -69,7 +69,8 @@ def with_memory_left(
         if found is None:
             raise TrainingError(
                 "the device has too little memory even for one sample at a time with activations computed again "
-                f"({reason}). Free its memory, choose another with --device, or plan for less: autoseg_plan DATASET --gpu-memory GB"
+                f"({reason}). Free its memory, choose another with --device, or plan for less: autoseg_plan DATASET "
+                "--gpu-memory GB"
             )
         thrift = found
         warn(f"out of memory on the device ({reason}): going on with {thrift}; the batch stays {samples}")
