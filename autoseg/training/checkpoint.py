@@ -33,10 +33,12 @@ def save_checkpoint(checkpoint: Mapping[str, Any], folder: Path) -> None:
         with written_whole(new) as file:
             torch.save(dict(checkpoint), file)
     except (RuntimeError, WorkspaceError) as error:  # torch's writer turns a full disk into the first
-        free = shutil.disk_usage(folder).free
+        reason = (
+            f"{_first_line(error.__cause__ or error)}; {shutil.disk_usage(folder).free / 2**20:.0f} MiB free on its disk"
+        )
         raise WorkspaceError(
-            f"{current}: cannot be written ({_first_line(error.__cause__ or error)}; {free / 2**20:.0f} MiB free on its disk). The last "
-            "checkpoint is intact: free space and run the same command again."
+            f"{current}: cannot be written ({reason}). The last checkpoint is intact: free space and run the same command "
+            "again."
         ) from error
     # Killed between the two renames, the folder still holds a whole checkpoint under the other name.
     if current.exists():
