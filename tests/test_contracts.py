@@ -70,7 +70,7 @@ def test_parts_of_third_parties_are_named_by_module_and_function():
         check_loss("no_such:part")
 
 
-def brier(labels, *, batch_dice=False):
+def brier(labels, *, batch_dice=False, settings=None):
     """A loss as a third party might write it."""
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -168,7 +168,7 @@ def test_a_sound_network_of_a_third_party_passes():
     ],
 )
 def test_a_loss_that_breaks_a_promise_is_found_out(loss, promise):
-    def build(labels, *, batch_dice):
+    def build(labels, *, batch_dice, settings):
         return loss(labels)
 
     with pytest.raises(AssertionError, match=promise):
@@ -176,7 +176,7 @@ def test_a_loss_that_breaks_a_promise_is_found_out(loss, promise):
 
 
 def test_a_loss_that_counts_ignored_voxels_is_found_out():
-    def counting(labels, *, batch_dice):
+    def counting(labels, *, batch_dice, settings):
         inner = brier(labels.model_copy(update={"ignore": None}))
         return lambda logits, target: inner(logits, target.clamp_max(len(labels.labels) - 1))
 
@@ -185,7 +185,7 @@ def test_a_loss_that_counts_ignored_voxels_is_found_out():
 
 
 def test_a_loss_that_takes_no_target_is_found_out():
-    def refusing(labels, *, batch_dice):
+    def refusing(labels, *, batch_dice, settings):
         raise TrainingError("never")
 
     with pytest.raises(AssertionError, match="it refuses both"):

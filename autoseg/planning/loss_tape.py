@@ -7,8 +7,16 @@ masks of each class.
 from autoseg.data.labels import LabelScheme
 from autoseg.planning.tape import FULL, Layer, Move, Network
 
+ONLY_ENTROPY = ("ce", "bce", "topk_ce", "focal")
+ONLY_OVERLAPS = ("dice", "weighted_dice", "tversky")
+
 TARGET = 8
 """Bytes of a voxel of the target, an int64."""
+
+
+def has_overlaps(loss: str) -> bool:
+    """Whether a loss sums overlaps, as the soft Dice does; those of third parties are taken to."""
+    return loss not in ONLY_ENTROPY
 
 
 def loss_layers(net: Network, *, labels: LabelScheme, weights: tuple[float, ...], loss: str) -> list[Layer]:
@@ -31,7 +39,7 @@ def _to_float(net: Network, numbers: int) -> int:
 def _classes(net: Network, level: int, *, labels: LabelScheme, loss: str) -> Layer:
     voxels, outputs = net.level_voxels[level], net.out_channels
     scores, one = outputs * voxels * FULL, voxels * FULL
-    has_dice, has_ignore = "dice" in loss or loss not in ("ce",), labels.ignore_class is not None
+    has_dice, has_ignore = has_overlaps(loss), labels.ignore_class is not None
     classes = outputs - 1 if has_dice else 0
     cast = _to_float(net, outputs * voxels)
     target = voxels * TARGET if level else 0
@@ -53,7 +61,7 @@ def _regions(net: Network, level: int, *, labels: LabelScheme, loss: str) -> Lay
     scores, one = outputs * voxels * FULL, voxels * FULL
     has_ignore = labels.ignore_class is not None
     cast = _to_float(net, outputs * voxels)
-    has_dice, has_entropy = loss != "bce", loss != "dice"
+    has_dice, has_entropy = has_overlaps(loss), loss not in ONLY_OVERLAPS
     mask = voxels * (1 + has_ignore)
     forward: list[Move] = [("loss", cast), ("loss", outputs * voxels)]
     if has_entropy:

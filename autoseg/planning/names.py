@@ -12,12 +12,20 @@ from autoseg.errors import PlanError, UnknownNameError, unknown_name
 Target = Literal["labels", "regions"]
 
 NETWORKS: tuple[str, ...] = ("plain_unet", "residual_unet")
+INITIALISATIONS: tuple[str, ...] = ("he_normal", "he_uniform", "xavier_normal", "xavier_uniform", "orthogonal")
 LOSSES: Mapping[str, tuple[Target, ...]] = {
     "dice_ce": ("labels",),
-    "ce": ("labels",),
     "dice_bce": ("regions",),
+    "ce": ("labels",),
     "bce": ("regions",),
     "dice": ("labels", "regions"),
+    "weighted_dice": ("labels", "regions"),
+    "topk_ce": ("labels", "regions"),
+    "dice_topk_ce": ("labels", "regions"),
+    "focal": ("labels", "regions"),
+    "dice_focal": ("labels", "regions"),
+    "tversky": ("labels", "regions"),
+    "tversky_ce": ("labels", "regions"),
 }
 """Every loss, and what a plan may train on to use it."""
 OPTIMISERS: tuple[str, ...] = ("sgd", "adam", "adamw")
@@ -52,7 +60,12 @@ def check_name(kind: str, name: str, known: Iterable[str]) -> None:
 
 def check_loss(name: str, target: Target) -> None:
     """Raise PlanError for a loss that cannot be trained on this target; those of third parties say so themselves."""
-    fitting = [other for other, targets in LOSSES.items() if target in targets]
+    fitting = fitting_losses(target)
     if name in LOSSES and name not in fitting:
         trained = "classes" if target == "labels" else "regions"
         raise PlanError(f"loss {name!r} does not fit a plan that trains on {trained}. These do: {', '.join(fitting)}.")
+
+
+def fitting_losses(target: Target) -> list[str]:
+    """The losses that a plan which trains on `target` can use, the default first."""
+    return [name for name, targets in LOSSES.items() if target in targets]

@@ -1,6 +1,6 @@
 """The plan: everything that preprocessing, training and prediction need to know, as numbers and names."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -8,6 +8,8 @@ from autoseg.artefacts import FROZEN
 from autoseg.data.labels import LabelScheme
 
 PLAN_FORMAT = 1
+
+Weight = Annotated[float, Field(ge=0)]
 
 
 class Decision(BaseModel):
@@ -24,7 +26,8 @@ class NetworkSpec(BaseModel):
     """The topology of a U-Net; tuples run over stages from full resolution to the bottleneck.
 
     `encoder_blocks` counts convolutions per stage (plain) or residual blocks (residual). Kernels and strides have one
-    entry per image axis. `kind` names an entry of NETWORKS or `package.module:function`.
+    entry per image axis. `kind` names an entry of NETWORKS or `package.module:function`, `initialisation` one of
+    INITIALISATIONS. "group" normalises groups of up to eight feature maps together.
     """
 
     model_config = FROZEN
@@ -34,8 +37,9 @@ class NetworkSpec(BaseModel):
     strides: tuple[tuple[int, ...], ...]
     encoder_blocks: tuple[int, ...]
     decoder_blocks: tuple[int, ...]
-    norm: Literal["instance", "batch"] = "instance"
+    norm: Literal["instance", "batch", "group"] = "instance"
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    initialisation: str = "he_normal"
 
 
 class Normalisation(BaseModel):
@@ -96,34 +100,61 @@ class Configuration(BaseModel):
 class TrainingSettings(BaseModel):
     """How a network is trained; every value can be set with `--set training.NAME=VALUE`.
 
-    `loss`, `optimiser`, `schedule` and `augmentation` name entries of their tables. `foreground_share` of each batch is
-    centred on foreground. `precision` "auto" takes bf16 or fp16 where the device is fast at it. Over the first
-    `warmup_share` of the training the learning rate rises from 0. `weight_average` is the share that a moving average of
-    the weights keeps at each step; 0 trains without one. A checkpoint is written every `checkpoint_minutes` as well as at
-    the end of each epoch.
+    What each is for stands in its description, which docs/training.md lists too.
     """
 
     model_config = FROZEN
-    epochs: int = Field(default=1000, ge=1)
-    iterations_per_epoch: int = Field(default=250, ge=1)
-    validation_iterations: int = Field(default=50, ge=1)
-    loss: str = "dice_ce"
-    optimiser: str = "sgd"
-    learning_rate: float = Field(default=0.01, gt=0)
-    momentum: float = Field(default=0.99, ge=0, lt=1)
-    nesterov: bool = True
-    weight_decay: float = Field(default=3e-5, ge=0)
-    schedule: str = "poly"
-    warmup_share: float = Field(default=0.0, ge=0, lt=1)
-    weight_average: float = Field(default=0.0, ge=0, lt=1)
-    gradient_clip: float = Field(default=12.0, gt=0)
-    foreground_share: float = Field(default=0.33, ge=0, le=1)
-    augmentation: str = "nnunet"
-    mirror_axes: tuple[int, ...] = (0, 1, 2)
-    deep_supervision: bool = True
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    seed: int = Field(default=0, ge=0)
-    checkpoint_minutes: float = Field(default=10.0, gt=0)
+    epochs: int = Field(default=1000, ge=1, description="epochs, where no time budget is given")
+    iterations_per_epoch: int = Field(default=250, ge=1, description="steps of an epoch, where no time budget is given")
+    validation_iterations: int = Field(default=50, ge=1, description="validation batches after each epoch, at most")
+    loss: str = Field(default="dice_ce", description="name of a loss")
+    class_weights: tuple[Weight, ...] | Literal["inverse_frequency"] | None = Field(
+        default=None,
+        description="weight in the loss of each class (background first) or region; inverse_frequency counts them in the "
+        "training labels",
+    )
+    top_k_share: float = Field(default=0.1, gt=0, le=1, description="share of voxels that count in the top-k losses")
+    focal_gamma: float = Field(default=2.0, ge=0, description="exponent of the focal losses")
+    tversky_alpha: float = Field(default=0.3, ge=0, description="weight in the Tversky losses of what is found too much")
+    tversky_beta: float = Field(default=0.7, ge=0, description="weight in the Tversky losses of what is missed")
+    optimiser: str = Field(default="sgd", description="name of an optimiser")
+    learning_rate: float = Field(default=0.01, gt=0, description="the highest learning rate")
+    momentum: float = Field(default=0.99, ge=0, lt=1, description="momentum of sgd")
+    nesterov: bool = Field(default=True, description="Nesterov's momentum in sgd")
+    weight_decay: float = Field(default=3e-5, ge=0, description="weight decay of every optimiser")
+    schedule: str = Field(default="poly", description="name of a schedule of the learning rate")
+    warmup_share: float = Field(default=0.0, ge=0, lt=1, description="share of the training in which the rate rises from 0")
+    plateau_patience: int = Field(
+        default=10, ge=1, description="plateau: epochs without a better validation loss before the rate falls"
+    )
+    plateau_factor: float = Field(default=0.5, gt=0, lt=1, description="plateau: what the rate is then multiplied by")
+    plateau_floor: float = Field(default=1e-6, gt=0, description="plateau: the least rate")
+    stop_at_floor: bool = Field(default=False, description="plateau: end the training when the rate can fall no more")
+    stop_patience: int | None = Field(
+        default=None, ge=1, description="end the training after so many epochs without a better validation loss"
+    )
+    freeze_encoder_epochs: int = Field(
+        default=0, ge=0, description="epochs in which the encoder keeps the weights it begins with"
+    )
+    weight_average: float = Field(
+        default=0.0, ge=0, lt=1, description="share that a moving average of the weights keeps at each step; 0: none"
+    )
+    gradient_clip: float = Field(default=12.0, gt=0, description="longest gradient of a step")
+    foreground_share: float = Field(
+        default=0.33, ge=0, le=1, description="share of each batch that is centred on foreground"
+    )
+    augmentation: str = Field(default="nnunet", description="name of an augmentation policy")
+    mirror_axes: tuple[int, ...] = Field(
+        default=(0, 1, 2), description="axes (0 = z, 1 = y, 2 = x) that images are mirrored along"
+    )
+    deep_supervision: bool = Field(default=True, description="the loss is taken at every resolution of the decoder")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="numbers of the convolutions; auto: half precision where the device is fast at it"
+    )
+    seed: int = Field(default=0, ge=0, description="what all random choices follow from")
+    checkpoint_minutes: float = Field(
+        default=10.0, gt=0, description="minutes between checkpoints; one is also written after each epoch"
+    )
 
 
 class Plan(BaseModel):

@@ -6,6 +6,7 @@ from torch import Tensor
 from autoseg.data.labels import Label, LabelScheme, Region, train_on_regions
 from autoseg.errors import TrainingError
 from autoseg.losses import LOSSES, LevelLoss, LossBuilder
+from autoseg.planning.plan import TrainingSettings
 from autoseg.testing.promise import named, require
 
 _LABELS = LabelScheme(labels=tuple(Label(name=name, value=value) for value, name in enumerate(("background", "a", "b"))))
@@ -23,9 +24,10 @@ def check_loss(loss: str | LossBuilder) -> None:
     taken = 0
     for scheme in (_LABELS, _REGIONS):
         for batch_dice in (False, True):
+            settings, ignored = TrainingSettings(), scheme.model_copy(update={"ignore": 9})
             try:
-                plain = builder(scheme, batch_dice=batch_dice)
-                ignoring = builder(scheme.model_copy(update={"ignore": 9}), batch_dice=batch_dice)
+                plain = builder(scheme, batch_dice=batch_dice, settings=settings)
+                ignoring = builder(ignored, batch_dice=batch_dice, settings=settings)
             except TrainingError:
                 continue
             taken += 1

@@ -155,6 +155,7 @@ def loss_of(task: Task) -> Callable[[Sequence[Tensor], Tensor], Tensor]:
         labels=task.plan.labels,
         batch_dice=task.configuration.batch_dice,
         deep_supervision_levels=decoder_levels(task.configuration.network) if settings.deep_supervision else 1,
+        settings=settings,
     )
 
 

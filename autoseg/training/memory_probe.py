@@ -87,6 +87,8 @@ class Trial:
             labels=plan.labels,
             batch_dice=configuration.batch_dice,
             deep_supervision_levels=decoder_levels(configuration.network) if supervised else 1,
+            # They are counted in the labels when a training begins, and take no memory.
+            settings=settings.model_copy(update={"class_weights": None}),
         )
 
     def batch(self) -> tuple[Tensor, Tensor]:
