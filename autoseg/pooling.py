@@ -1,0 +1,31 @@
+"""Sums over a batch of which several processes hold a share each."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from torch import Tensor
+
+Pool = Callable[[Tensor], Tensor]
+"""Adds up what all processes give it, elementwise; the sum is the same in all of them and gradients pass through it."""
+
+_POOL: ContextVar[Pool | None] = ContextVar("pool", default=None)
+
+
+@contextmanager
+def pooled_by(pool: Pool) -> Iterator[None]:
+    """Within, `pool` adds what other processes have summed over their shares of the batch."""
+    before = _POOL.set(pool)
+    try:
+        yield
+    finally:
+        _POOL.reset(before)
+
+
+def over_batch(sums: Tensor) -> Tensor:
+    """`sums` over this process's samples, plus those of the other processes that share the batch; as it is where none do.
+
+    For ratios of sums over the whole batch. Every process must call it equally often and in the same order.
+    """
+    pool = _POOL.get()
+    return sums if pool is None else pool(sums)
