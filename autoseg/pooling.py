@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import torch
 from torch import Tensor
 
 Pool = Callable[[Tensor], Tensor]
@@ -29,3 +30,9 @@ def over_batch(sums: Tensor) -> Tensor:
     """
     pool = _POOL.get()
     return sums if pool is None else pool(sums)
+
+
+def ratio(total: Tensor, count: Tensor) -> Tensor:
+    """`total` / `count`, both summed over the whole batch; 0 where nothing counts."""
+    whole_total, whole_count = over_batch(torch.stack([total, count.to(total.dtype)]))
+    return whole_total / torch.where(whole_count > 0, whole_count, 1)

@@ -17,6 +17,7 @@ ORDER = [
     ["fingerprint"],
     ["planning"],
     ["preprocessing"],
+    ["pooling"],
     ["networks", "losses", "augmentation"],
     ["training"],
     ["prediction"],

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autoseg.data.labels import LabelScheme
+from autoseg.pooling import ratio
 
 
 class Outputs(Protocol):
@@ -84,13 +85,14 @@ class Exclusive:
         """The mean cross entropy."""
         ignored, scores = self.labels.ignore_class, self._log_probabilities
         weight = None if self.weights is None else scores.new_tensor(self.weights)
-        if ignored is None or self.valid is None:
-            return F.nll_loss(scores, self.target, weight=weight)
-        total = F.nll_loss(scores, self.target, weight=weight, ignore_index=ignored, reduction="sum")
-        if weight is None:
-            return total / self.valid.sum().clamp_min(1)  # a batch without any valid voxel costs nothing instead of 0 / 0
-        counted = F.pad(weight, (0, 1))[self.target].sum()
-        return total / torch.where(counted > 0, counted, 1)
+        if weight is None and self.valid is None:
+            return F.nll_loss(scores, self.target)
+        nothing = -100 if ignored is None else ignored
+        total = F.nll_loss(scores, self.target, weight=weight, ignore_index=nothing, reduction="sum")
+        if weight is not None:
+            return ratio(total, F.pad(weight, (0, 1))[self.target].sum())
+        assert self.valid is not None, "without weights only ignored voxels make the counts differ"
+        return ratio(total, self.valid.sum())
 
     def costs(self) -> tuple[Tensor, Tensor]:
         """One cross entropy per voxel."""
@@ -146,8 +148,8 @@ class Overlapping:
         each = F.binary_cross_entropy_with_logits(self._scores, references, reduction="none")
         counted = torch.ones_like(self.target, dtype=torch.bool) if self.valid is None else self.valid
         if weight is None:
-            return (each * counted[:, None]).sum() / (counted.sum() * each.shape[1]).clamp_min(1)
-        return (each * weight * counted[:, None]).sum() / (counted.sum().clamp_min(1) * weight.sum())
+            return ratio((each * counted[:, None]).sum(), counted.sum() * each.shape[1])
+        return ratio((each * weight * counted[:, None]).sum(), counted.sum() * weight.sum())
 
     def costs(self) -> tuple[Tensor, Tensor]:
         """One binary cross entropy per voxel and region."""

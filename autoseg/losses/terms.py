@@ -8,6 +8,7 @@ from torch import Tensor
 
 from autoseg.losses.outputs import Outputs
 from autoseg.planning.plan import TrainingSettings
+from autoseg.pooling import over_batch, ratio
 
 SMOOTH = 1e-5
 SMALLEST_DENOMINATOR = 1e-8
@@ -52,7 +53,7 @@ def soft_overlaps(outputs: Outputs, *, batch_dice: bool) -> tuple[Tensor, Tensor
         reference.append(inside.flatten(1).sum(1, dtype=torch.float32))
     sums = [torch.stack(parts, dim=1) for parts in (overlaps, predicted, reference)]
     if batch_dice:
-        sums = [values.sum(0) for values in sums]
+        sums = list(over_batch(torch.stack([values.sum(0) for values in sums])))
     first, second, third = sums
     return first, second, third
 
@@ -73,6 +74,7 @@ def cross_entropy(outputs: Outputs, settings: TrainingSettings, batch_dice: bool
 def top_k_cross_entropy(outputs: Outputs, settings: TrainingSettings, batch_dice: bool) -> Tensor:
     """The mean of the `top_k_share` largest cross entropies of the batch, rounded up to whole voxels.
 
+    Processes that share a batch choose among their own voxels each.
     Source: Wu et al., 2016.
     """
     costs, weights = outputs.costs()
@@ -96,5 +98,4 @@ def focal(outputs: Outputs, settings: TrainingSettings, batch_dice: bool) -> Ten
 
 def _weighted(costs: Tensor, weights: Tensor) -> Tensor:
     """The weighted mean; 0 where nothing has a weight."""
-    total = weights.sum()
-    return (costs * weights).sum() / torch.where(total > 0, total, 1)
+    return ratio((costs * weights).sum(), weights.sum())

@@ -135,7 +135,7 @@ def _validate(state: TrainingState, setup: Setup, around: Surroundings, now_s: C
     state.position = state.position.after_validation(
         now_s=now_s(), duration_s=now_s() - begun, iterations=max(iterations, 1)
     )
-    return _row(state, losses=losses, pseudo_dice=dice_of(counts))
+    return _row(state, losses=losses, pseudo_dice=dice_of(setup.ranks.summed(counts)))
 
 
 def _row(state: TrainingState, *, losses: Sequence[float], pseudo_dice: tuple[float | None, ...]) -> EpochRow:

@@ -27,7 +27,10 @@ TRAINING_STREAM, VALIDATION_STREAM = 0, 1
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Patches: image (sample, channel, *patch) float32, target (sample, *patch) classes as int64, ignored ones included."""
+    """Patches: image (sample, channel, *patch) float32, target (sample, *patch) classes as int64, ignored ones included.
+
+    `case_ids` name the cases of the whole batch, also where other processes hold some of its samples.
+    """
 
     image: Tensor
     target: Tensor
@@ -57,7 +60,7 @@ class PatchSource:
     With `augment` the policy of the training settings is drawn and mask-normalised channels are set to zero outside the
     body again; without it patches are plain, and drawn from another stream of random numbers. Batches lie on `device`,
     where they are also augmented. Where the cases hold what a previous stage found, a mask per foreground label follows
-    the image's channels.
+    the image's channels. Of each batch only the samples of `share` are made; without one, all of them.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class PatchSource:
         labels: LabelScheme,
         augment: bool,
         device: torch.device | str = "cpu",
+        share: range | None = None,
     ) -> None:
         if not cases:
             raise TrainingError("there are no cases to draw patches from. Check the fold, or the splits file.")
@@ -76,6 +80,7 @@ class PatchSource:
         self._patch_size = configuration.patch_size
         self._patch = _as_volume(configuration.patch_size)
         self._batch_size = configuration.batch_size
+        self._share = range(configuration.batch_size) if share is None else share
         self._settings = training
         self._policy: Policy = resolve("augmentation policy", training.augmentation, POLICIES) if augment else NONE
         self._masked = [index for index, scheme in enumerate(configuration.normalisation) if scheme.use_mask]
@@ -93,13 +98,13 @@ class PatchSource:
         draws = [self.draw(epoch, iteration, index=index) for index in range(self._batch_size)]
         channels = self._cases[0].image.shape[0] + self._previous_labels
         # Patches are written where the batch lies: copying them there would cost as much as reading them.
-        image = torch.empty((self._batch_size, channels, *self._patch), device=self._device)
-        target = torch.empty((self._batch_size, *self._patch), dtype=torch.int64, device=self._device)
-        for drawn, voxels, classes in zip(draws, image, target, strict=True):
-            self.make(drawn, image=voxels, target=classes)
+        image = torch.empty((len(self._share), channels, *self._patch), device=self._device)
+        target = torch.empty((len(self._share), *self._patch), dtype=torch.int64, device=self._device)
+        for index, voxels, classes in zip(self._share, image, target, strict=True):
+            self.make(draws[index], image=voxels, target=classes)
         return Batch(
-            image=image.view(self._batch_size, channels, *self._patch_size),
-            target=target.view(self._batch_size, *self._patch_size),
+            image=image.view(-1, channels, *self._patch_size),
+            target=target.view(-1, *self._patch_size),
             case_ids=tuple(self._cases[drawn.case].id for drawn in draws),
         )
 

@@ -12,6 +12,7 @@ from autoseg.data.labels import LabelScheme
 from autoseg.planning.plan import TrainingSettings
 from autoseg.training.budget import Pace
 from autoseg.training.device import Precision
+from autoseg.training.distributed import ALONE, Ranks
 from autoseg.training.observers import Observer
 from autoseg.training.patches import Batch, BatchSource
 from autoseg.training.state import TrainingState
@@ -35,7 +36,10 @@ def in_turn(source: BatchSource, *, epoch: int, iterations: int) -> Generator[tu
 
 @dataclass(frozen=True)
 class Setup:
-    """What stays the same throughout a training. `iterations` and `epochs` are None under a time budget."""
+    """What stays the same throughout a training. `iterations` and `epochs` are None under a time budget.
+
+    `training` and `validation` give this process's share of each batch, `loss` the value of the whole batch.
+    """
 
     settings: TrainingSettings
     labels: LabelScheme
@@ -48,6 +52,7 @@ class Setup:
     stream: Stream = in_turn
     epochs: int | None = None
     iterations: int | None = None
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True)

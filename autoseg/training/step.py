@@ -2,15 +2,30 @@
 
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from autoseg.errors import TrainingError
+from autoseg.training.distributed import Ranks
 from autoseg.training.optim import learning_rate, set_learning_rate
 from autoseg.training.patches import Batch
 from autoseg.training.setup import Setup
 from autoseg.training.state import TrainingState
-from autoseg.training.thrift import Thrift, buffers_kept, gradients_in_parts, recomputing, with_memory_left
+from autoseg.training.thrift import (
+    Thrift,
+    buffers_kept,
+    gradients_in_parts,
+    is_out_of_memory,
+    recomputing,
+    with_memory_left,
+)
+
+T = TypeVar("T")
+
+MOST_PARTS = 1 << 20
+"""More parts than any batch has, so that no two parts of any two processes draw the same."""
 
 
 def take_step(state: TrainingState, setup: Setup, batch: Batch, *, warn: Callable[[str], None]) -> float | None:
@@ -19,11 +34,12 @@ def take_step(state: TrainingState, setup: Setup, batch: Batch, *, warn: Callabl
     Where the device has too little memory the same step is made with less, and so are all that follow.
     """
     set_learning_rate(state.optimiser, learning_rate(setup.settings, setup.pace.progress(state.position)))
-    loss, state.thrift = with_memory_left(
-        lambda thrift: _gradients(state, setup, batch, thrift), state.thrift, samples=len(batch.image), warn=warn
+    loss, state.thrift = _with_memory_left(
+        lambda thrift: _gradients(state, setup, batch, thrift), state.thrift, batch=batch, ranks=setup.ranks, warn=warn
     )
     if not math.isfinite(loss):
         return None
+    setup.ranks.average_gradients(state.network.parameters())
     state.scaler.unscale_(state.optimiser)
     norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), setup.settings.gradient_clip)
     # With scaled losses an infinite gradient is usual: the scaler skips that step itself and lowers its scale.
@@ -43,7 +59,8 @@ def _gradients(state: TrainingState, setup: Setup, batch: Batch, thrift: Thrift)
     numbers = (setup.settings.seed, state.position.epoch, state.position.iteration)
 
     def seed(part: int) -> None:
-        torch.manual_seed(_step_seed(*numbers, *([part] if part else [])))
+        number = part + MOST_PARTS * setup.ranks.rank
+        torch.manual_seed(_step_seed(*numbers, *([number] if number else [])))
 
     def backward(loss: Tensor) -> None:
         state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -83,8 +100,26 @@ def judged(
         logits = parts[0] if len(parts) == 1 else [torch.cat(levels) for levels in zip(*parts, strict=True)]
         return float(setup.loss(logits, target)), logits[0], target
 
-    found, state.thrift = with_memory_left(attempt, state.thrift, samples=len(batch.image), warn=warn)
+    found, state.thrift = _with_memory_left(attempt, state.thrift, batch=batch, ranks=setup.ranks, warn=warn)
     return found
+
+
+def _with_memory_left(
+    attempt: Callable[[Thrift], T], thrift: Thrift, *, batch: Batch, ranks: Ranks, warn: Callable[[str], None]
+) -> tuple[T, Thrift]:
+    """What `attempt` gives with as much memory as there is; one process alone can try again with less."""
+    if ranks.size == 1:
+        return with_memory_left(attempt, thrift, samples=len(batch.image), warn=warn)
+    try:
+        return attempt(thrift), thrift
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"process {ranks.rank} of {ranks.size}: its device has too little memory for {len(batch.image)} samples. "
+            "Begin with one process, without torchrun: it finds out how to make do with less, and all processes that go "
+            "on from its checkpoint do the same. Or start more processes."
+        ) from error
 
 
 def _on_device(setup: Setup, batch: Batch) -> tuple[Tensor, Tensor]:
