@@ -13,6 +13,7 @@ from autoseg.losses import terms
 from autoseg.losses.outputs import Exclusive, Overlapping
 from autoseg.losses.supervision import DeepSupervision, supervision_weights
 from autoseg.losses.terms import Term
+from autoseg.planning.consistency import check_class_weights
 from autoseg.planning.names import fitting_losses
 from autoseg.planning.plan import TrainingSettings
 
@@ -83,20 +84,16 @@ training counts from the labels where none are given."""
 def checked_weights(labels: LabelScheme, settings: TrainingSettings) -> tuple[float, ...] | None:
     """The class weights of `settings`, one per output channel; None where all are equal.
 
-    Raises TrainingError for another number of them, or when they have not been counted yet.
+    Raises PlanError for another number of them, TrainingError when they have not been counted yet.
     """
     weights = settings.class_weights
     if weights is None:
         return None
-    names = labels.output_names if labels.target == "regions" else tuple(label.name for label in labels.labels)
     if isinstance(weights, str):
         raise TrainingError(
-            f"training.class_weights: {weights} has not been counted in the labels; autoseg_train does that."
+            f"training.class_weights: {weights} has not been counted in the labels yet; autoseg_train does it."
         )
-    if len(weights) != len(names):
-        raise TrainingError(
-            f"training.class_weights: expected {len(names)} numbers, for {', '.join(names)}; found {len(weights)}."
-        )
+    check_class_weights(weights, labels)
     return weights
 
 

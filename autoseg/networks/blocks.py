@@ -1,22 +1,42 @@
 """The parts U-Nets are made of, in two and three dimensions."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-Norm = Literal["instance", "batch"]
+from autoseg.extend import resolve
+
+Norm = Literal["instance", "batch", "group"]
 
 CONVOLUTIONS: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: dict[int, type[nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 DROPOUTS: dict[int, type[nn.Module]] = {2: nn.Dropout2d, 3: nn.Dropout3d}
 POOLS: dict[int, type[nn.Module]] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
-NORMS: dict[Norm, dict[int, type[nn.Module]]] = {
-    "instance": {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d},
-    "batch": {2: nn.BatchNorm2d, 3: nn.BatchNorm3d},
-}
 NORM_EPSILON = 1e-5
+GROUPS = 8
+"""Groups of feature maps that group norm makes; fewer where they do not divide the maps."""
+
+
+def _instance(features: int, dimensions: int) -> nn.Module:
+    kind = nn.InstanceNorm2d if dimensions == 2 else nn.InstanceNorm3d
+    return kind(features, eps=NORM_EPSILON, affine=True)
+
+
+def _batch(features: int, dimensions: int) -> nn.Module:
+    kind = nn.BatchNorm2d if dimensions == 2 else nn.BatchNorm3d
+    return kind(features, eps=NORM_EPSILON, affine=True)
+
+
+def _group(features: int, dimensions: int) -> nn.Module:
+    return nn.GroupNorm(math.gcd(features, GROUPS), features, eps=NORM_EPSILON)
+
+
+NORMS: dict[Norm, Callable[[int, int], nn.Module]] = {"instance": _instance, "batch": _batch, "group": _group}
+"""Called with the number of feature maps and of dimensions."""
+
 SAFE_VOXELS = 64
 """Grids up to this size are convolved in float32 on a processor; they are too small for it to cost time."""
 
@@ -50,23 +70,25 @@ class ConvBlock(nn.Module):
             in_channels, out_channels, tuple(kernel), stride=tuple(stride), padding=padding, bias=bias
         )
         self.dropout = DROPOUTS[dimensions](dropout) if dropout else nn.Identity()
-        self.norm = NORMS[norm][dimensions](out_channels, eps=NORM_EPSILON, affine=True)
+        self.norm = NORMS[norm](out_channels, dimensions)
         self.activation = nn.LeakyReLU(LEAK, inplace=True) if activated else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (B, out_channels, *grid)."""
-        result: Tensor = self.activation(self.norm(self.dropout(self._convolved(features))))
+        result: Tensor = self.activation(self.norm(self.dropout(convolved(self.conv, features))))
         return result
 
-    def _convolved(self, features: Tensor) -> Tensor:
-        found: Tensor
-        if features.device.type == "cpu" and features.dim() == 5 and features.shape[2:].numel() <= SAFE_VOXELS:
-            # In bf16 the gradient of the weights comes out as garbage there, now and then (torch 2.13 with oneDNN).
-            with torch.autocast("cpu", enabled=False):
-                found = self.conv(features.float())
-        else:
-            found = self.conv(features)
-        return found
+
+def convolved(convolution: nn.Module, features: Tensor) -> Tensor:
+    """What a convolution makes of the features."""
+    found: Tensor
+    if features.device.type == "cpu" and features.dim() == 5 and features.shape[2:].numel() <= SAFE_VOXELS:
+        # In bf16 the gradient of the weights comes out as garbage there, now and then (torch 2.13 with oneDNN).
+        with torch.autocast("cpu", enabled=False):
+            found = convolution(features.float())
+    else:
+        found = convolution(features)
+    return found
 
 
 class ConvStack(nn.Module):
@@ -153,15 +175,38 @@ class ResidualBlock(nn.Module):
         return result
 
 
-@torch.no_grad()
-def initialise(network: nn.Module) -> None:
-    """He-normal weights and zero biases for every convolution; zero for the last norm of each residual block.
+def _he_normal(weight: Tensor) -> None:
+    nn.init.kaiming_normal_(weight, a=LEAK)
 
-    Draws from torch's current CPU generator. Source: He et al., ICCV 2015; nnU-Net for the zeroed norms.
+
+def _he_uniform(weight: Tensor) -> None:
+    nn.init.kaiming_uniform_(weight, a=LEAK)
+
+
+INITIALISATIONS: dict[str, Callable[[Tensor], object]] = {
+    "he_normal": _he_normal,
+    "he_uniform": _he_uniform,
+    "xavier_normal": nn.init.xavier_normal_,
+    "xavier_uniform": nn.init.xavier_uniform_,
+    "orthogonal": nn.init.orthogonal_,
+}
+"""How the weights of convolutions are drawn.
+
+Source: He et al., ICCV 2015; Glorot and Bengio, AISTATS 2010 (Xavier); Saxe et al., ICLR 2014 (orthogonal).
+"""
+
+
+@torch.no_grad()
+def initialise(network: nn.Module, how: str) -> None:
+    """Draw the weights of every convolution, its biases zero; zero for the last norm of each residual block.
+
+    `how` names an entry of INITIALISATIONS or `package.module:function`. Draws from torch's current CPU generator.
+    Source: nnU-Net for the zeroed norms.
     """
+    fill: Callable[[Tensor], object] = resolve("initialisation", how, INITIALISATIONS)
     for module in network.modules():
         if isinstance(module, (*CONVOLUTIONS.values(), *TRANSPOSED.values())):
-            nn.init.kaiming_normal_(module.weight, a=LEAK)  # type: ignore[arg-type]
+            fill(module.weight)  # type: ignore[arg-type]
             if isinstance(module.bias, nn.Parameter):
                 module.bias.zero_()
     for module in network.modules():

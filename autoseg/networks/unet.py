@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from autoseg.errors import PlanError
 from autoseg.extend import resolve
 from autoseg.networks.blocks import CONVOLUTIONS, TRANSPOSED, ConvBlock, ConvStack, ResidualBlock, initialise
+from autoseg.networks.isensee2017 import SEGMENTED_LEVELS, isensee2017
 from autoseg.planning.plan import NetworkSpec
 
 
@@ -160,11 +161,15 @@ def residual_unet(
 def _assembled(encoder: Encoder, spec: NetworkSpec, dimensions: int, out_channels: int, deep_supervision: bool) -> UNet:
     decoder = Decoder(spec=spec, dimensions=dimensions, out_channels=out_channels)
     network = UNet(encoder=encoder, decoder=decoder, deep_supervision=deep_supervision)
-    initialise(network)
+    initialise(network, spec.initialisation)
     return network
 
 
-NETWORKS: dict[str, NetworkBuilder] = {"plain_unet": plain_unet, "residual_unet": residual_unet}
+NETWORKS: dict[str, NetworkBuilder] = {
+    "plain_unet": plain_unet,
+    "residual_unet": residual_unet,
+    "isensee2017": isensee2017,
+}
 
 
 def build_network(
@@ -196,7 +201,8 @@ def build_network(
 
 def decoder_levels(spec: NetworkSpec) -> int:
     """How many outputs a network with deep supervision has."""
-    return max(len(spec.features) - 1, 1)
+    levels = max(len(spec.features) - 1, 1)
+    return min(levels, SEGMENTED_LEVELS) if spec.kind == "isensee2017" else levels
 
 
 def _check(spec: NetworkSpec, *, dimensions: int) -> None:

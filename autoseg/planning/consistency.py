@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
+from autoseg.data.labels import LabelScheme
 from autoseg.errors import PlanError
-from autoseg.planning.names import NETWORKS, check_name
-from autoseg.planning.plan import Configuration, NetworkSpec, Plan, Resampling
+from autoseg.planning.names import INITIALISATIONS, NETWORKS, check_name
+from autoseg.planning.plan import Configuration, NetworkSpec, Plan, Resampling, TrainingSettings
 from autoseg.planning.topology import total_stride
 
 MOST_VOXELS = 2**40
@@ -22,11 +23,36 @@ def check_configuration(configuration: Configuration, *, plan: Plan, key: str) -
     the strides divide the patch.
     """
     check_name("network", configuration.network.kind, NETWORKS)
+    check_name("initialisation", configuration.network.initialisation, INITIALISATIONS)
     _check_network(configuration, key)
     _check_patch(configuration, key)
     _check_spacing(configuration, key)
     _check_normalisation(configuration, plan.channels, key)
     _check_resampling(configuration.resampling, key)
+
+
+def check_class_weights(weights: Sequence[float], labels: LabelScheme) -> None:
+    """Raise PlanError unless there is a weight for each output of a network, one of them above 0."""
+    names = labels.output_names if labels.target == "regions" else tuple(label.name for label in labels.labels)
+    if len(weights) != len(names) or not any(weights):
+        raise PlanError(
+            f"training.class_weights: expected {len(names)} numbers, for {', '.join(names)}, one above 0; "
+            f"found {_text(tuple(weights))}."
+        )
+
+
+def check_schedule(training: TrainingSettings) -> None:
+    """Raise PlanError for settings of the plateau schedule that come to nothing."""
+    if training.stop_at_floor and training.schedule != "plateau":
+        raise PlanError(
+            f"training.stop_at_floor: schedule {training.schedule!r} has no floor. "
+            "Set training.schedule=plateau, or end the training with training.stop_patience=N."
+        )
+    if training.schedule == "plateau" and training.plateau_floor > training.learning_rate:
+        raise PlanError(
+            f"training.plateau_floor: {training.plateau_floor:g} is above the learning rate {training.learning_rate:g}. "
+            f"The nearest: {training.learning_rate:g}."
+        )
 
 
 def _check_network(configuration: Configuration, key: str) -> None:

@@ -11,7 +11,7 @@ from autoseg.errors import PlanError, UnknownNameError, unknown_name
 
 Target = Literal["labels", "regions"]
 
-NETWORKS: tuple[str, ...] = ("plain_unet", "residual_unet")
+NETWORKS: tuple[str, ...] = ("plain_unet", "residual_unet", "isensee2017")
 INITIALISATIONS: tuple[str, ...] = ("he_normal", "he_uniform", "xavier_normal", "xavier_uniform", "orthogonal")
 LOSSES: Mapping[str, tuple[Target, ...]] = {
     "dice_ce": ("labels",),
@@ -29,7 +29,7 @@ LOSSES: Mapping[str, tuple[Target, ...]] = {
 }
 """Every loss, and what a plan may train on to use it."""
 OPTIMISERS: tuple[str, ...] = ("sgd", "adam", "adamw")
-SCHEDULES: tuple[str, ...] = ("poly", "cosine", "constant")
+SCHEDULES: tuple[str, ...] = ("poly", "cosine", "plateau", "constant")
 POLICIES: tuple[str, ...] = ("nnunet", "light", "none")
 
 TRAINING_NAMES: Mapping[str, tuple[str, Iterable[str]]] = {

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from autoseg.errors import PlanError, unknown_name
-from autoseg.planning.consistency import check_configuration
+from autoseg.planning.consistency import check_class_weights, check_configuration, check_schedule
 from autoseg.planning.facts import label_entries
 from autoseg.planning.fitting import with_memory
 from autoseg.planning.names import TRAINING_NAMES, check_loss, check_name
@@ -136,8 +136,13 @@ def _parsed(model: type[BaseModel], field: str, text: str, *, key: str) -> Any:
         except ValidationError as error:
             refusal = refusal or error
     assert refusal is not None, "every text has a reading"
-    expected = refusal.errors()[0]["msg"].removeprefix("Input should be ")
-    raise PlanError(f"setting {key}: expected {expected}, found {text!r}.")
+    first, *others = refusal.errors()
+    # A value of several kinds has a problem with each of them.
+    messages = [first, *(other for other in others if other["loc"][:1] != first["loc"][:1])]
+    expected = " or ".join(dict.fromkeys(one["msg"].removeprefix("Input should be ") for one in messages))
+    bound = next((first["ctx"][limit] for limit in ("ge", "le") if limit in first.get("ctx", {})), None)
+    nearest = "" if bound is None else f" The nearest: {bound:g}."
+    raise PlanError(f"setting {key}: expected {expected}, found {text!r}.{nearest}")
 
 
 def _readings(text: str) -> Iterator[str]:
@@ -162,6 +167,9 @@ def _check_training(before: TrainingSettings, plan: Plan, key: str) -> None:
             check_name(kind, name, known)
     if training.loss != before.loss:
         check_loss(training.loss, plan.labels.target)
+    if isinstance(training.class_weights, tuple):
+        check_class_weights(training.class_weights, plan.labels)
+    check_schedule(training)
 
 
 def _with_consequences(before: Configuration, after: Configuration) -> Configuration:

@@ -20,7 +20,7 @@ from autoseg.training.checkpoint import load_checkpoint, remove_checkpoints, sav
 from autoseg.training.device import Precision
 from autoseg.training.interrupt import held_back
 from autoseg.training.lock import locked
-from autoseg.training.loop import fit
+from autoseg.training.loop import ended_early, fit
 from autoseg.training.model_folder import FOLD_FILE, FoldCard, fold_folder, network_of, weights_file
 from autoseg.training.observers import UNWATCHED, FoldFiles, Observer, Several, Start
 from autoseg.training.patches import Batch, BatchSource, PatchSource, prefetch
@@ -83,6 +83,9 @@ def train_fold(task: Task, fold: str) -> FoldResult:
             _fit(task, fold, state, observer)
         finally:
             observer.ended()
+        reason = ended_early(state, task.plan.training)
+        if reason is not None:
+            logger.info("fold %s: ended after epoch %d: %s", fold, state.position.epoch - 1, reason)
         save_weights(state.weights, weights_file(task.model, fold, "final"))
         card = _fold_card(task, start, state, finished=True)
         save(card, folder / FOLD_FILE)
@@ -226,6 +229,7 @@ def _fold_card(task: Task, start: Start, state: TrainingState, *, finished: bool
         pseudo_dice=last.pseudo_dice if last else (),
         mean_pseudo_dice=last.mean_pseudo_dice if last else None,
         best_ema_pseudo_dice=state.best_ema,
+        ended_early=ended_early(state, task.plan.training),
     )
 
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import torch
 
 from autoseg.errors import TrainingError
+from autoseg.planning.plan import TrainingSettings
 from autoseg.training.history import EpochRow, moving_average
 from autoseg.training.observers import Observer, Step
 from autoseg.training.patches import Batch, BatchSource
+from autoseg.training.plateau import why_ended
 from autoseg.training.pseudo_dice import dice_of, mean_of, overlap_counts
 from autoseg.training.setup import Setup, Surroundings
 from autoseg.training.state import EpochSums, TrainingState
@@ -33,7 +35,7 @@ class _From:
 
 
 def fit(state: TrainingState, setup: Setup, around: Surroundings) -> None:
-    """Train until the pace says that it is finished.
+    """Train until the pace says that it is finished, or validation losses that there is no more to gain.
 
     Epochs that were broken off go on where they were. Raises KeyboardInterrupt, with the checkpoint written, when
     interrupted, and TrainingError when the loss stays infinite or NaN.
@@ -47,11 +49,16 @@ def fit(state: TrainingState, setup: Setup, around: Surroundings) -> None:
     gpus = [setup.device] if setup.device.type == "cuda" else []
     # Dropout draws from the global generators: inside the fork they are seeded for each step.
     with torch.random.fork_rng(devices=gpus):
-        while not setup.pace.is_finished(state.position):
+        while not setup.pace.is_finished(state.position) and ended_early(state, setup.settings) is None:
             _train_epoch(state, setup, around, now_s)
             _close_epoch(state, around, _validate(state, setup, around, now_s), now_s)
         # One that came while the last epoch was written down must not let the next fold begin.
         _stop_if_asked(state, around)
+
+
+def ended_early(state: TrainingState, settings: TrainingSettings) -> str | None:
+    """Why the training ends before its time; None where it does not."""
+    return why_ended(settings, [row.validation_loss for row in state.history])
 
 
 def _train_epoch(state: TrainingState, setup: Setup, around: Surroundings, now_s: Callable[[], float]) -> None:

@@ -47,7 +47,8 @@ class ModelCard(BaseModel):
 class FoldCard(BaseModel):
     """How one fold was trained, and what came of it; what is not known before the end is None until then.
 
-    `pseudo_dice` has one entry per foreground output, from the last epoch's validation patches.
+    `pseudo_dice` has one entry per foreground output, from the last epoch's validation patches. `ended_early` says why the
+    validation losses ended the training before its time.
     """
 
     model_config = FROZEN
@@ -66,6 +67,7 @@ class FoldCard(BaseModel):
     pseudo_dice: tuple[float | None, ...] = ()
     mean_pseudo_dice: float | None = None
     best_ema_pseudo_dice: float | None = None
+    ended_early: str | None = None
 
 
 @dataclass(frozen=True)

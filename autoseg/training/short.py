@@ -37,8 +37,8 @@ def fitted_to_budget(plan: Plan, configuration: str, *, step_s: float, budget_s:
     planned = plan.configurations[configuration]
     batch = planned.batch_size if f"{configuration}.batch_size" in by_hand else _batch(planned, steps=steps)
     chosen: dict[str, str | float] = {}
-    for group in (OPTIMISATION, AUGMENTATION):
-        if not any(f"training.{key}" in by_hand or _is_changed(plan.training, key) for key in group):
+    for group, kept_with in ((OPTIMISATION, (*OPTIMISATION, "schedule")), (AUGMENTATION, AUGMENTATION)):
+        if not any(f"training.{key}" in by_hand or _is_changed(plan.training, key) for key in kept_with):
             chosen |= group
     decision = Decision(
         name=DECISION,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoseg.data.labels import Label, LabelScheme, Region
-from autoseg.errors import TrainingError
+from autoseg.errors import PlanError, TrainingError
 from autoseg.losses import LOSSES, build_loss
 from autoseg.planning.names import LOSSES as TARGETS
 from autoseg.planning.plan import TrainingSettings
@@ -164,9 +164,9 @@ def test_half_precision_logits_give_single_precision_losses(name, labels):
 
 
 def test_class_weights_of_another_number_are_refused_with_the_names_they_are_for():
-    with pytest.raises(TrainingError, match=r"expected 3 numbers, for bg, a, b; found 2"):
+    with pytest.raises(PlanError, match=r"expected 3 numbers, for bg, a, b, one above 0; found 1.0,2.0"):
         loss_of("ce", THREE, class_weights=(1.0, 2.0))
-    with pytest.raises(TrainingError, match=r"expected 2 numbers, for whole, core; found 3"):
+    with pytest.raises(PlanError, match=r"expected 2 numbers, for whole, core, one above 0; found 1.0,2.0,3.0"):
         loss_of("bce", REGIONS, class_weights=(1.0, 2.0, 3.0))
     with pytest.raises(TrainingError, match="has not been counted"):
         loss_of("ce", THREE, class_weights="inverse_frequency")

@@ -61,7 +61,20 @@ def test_a_patch_that_does_not_fit_comes_with_the_nearest_that_do():
     ("setting", "message"),
     [
         ("training.epochs=many", "setting training.epochs: expected a valid integer, found 'many'"),
-        ("training.epochs=0", "expected greater than or equal to 1, found '0'"),
+        ("training.epochs=0", "expected greater than or equal to 1, found '0'. The nearest: 1."),
+        ("training.top_k_share=1.5", "expected less than or equal to 1, found '1.5'. The nearest: 1."),
+        ("training.top_k_share=0", "expected greater than 0, found '0'"),
+        ("training.class_weights=1", "expected 2 numbers, for background, tumour, one above 0; found 1"),
+        ("training.class_weights=0,0", "expected 2 numbers, for background, tumour, one above 0; found 0"),
+        (
+            "training.class_weights=1,-1",
+            "expected greater than or equal to 0 or 'inverse_frequency', found '1,-1'. The nearest: 0.",
+        ),
+        ("training.class_weights=inverse", "expected .*'inverse_frequency'"),
+        ("training.stop_at_floor=yes", "schedule 'poly' has no floor. Set training.schedule=plateau"),
+        ("training.stop_patience=0", "expected greater than or equal to 1"),
+        ("3d_fullres.network.norm=layer", "expected 'instance', 'batch' or 'group', found 'layer'"),
+        ("3d_fullres.network.dropout=1", "expected less than 1"),
         ("training.precision=fp8", "expected 'auto', 'fp32', 'bf16' or 'fp16', found 'fp8'"),
         ("training.mirror_axes=0,3", "expected different axes out of 0, 1, 2"),
         (
@@ -106,6 +119,8 @@ def test_a_value_that_does_not_fit_is_refused(setting, message):
         ("training.schedule=polly", "poly"),
         ("training.augmentation=nnu-net", "nnunet"),
         ("2d.network.kind=residual", "residual_unet"),
+        ("2d.network.kind=isensee", "isensee2017"),
+        ("2d.network.initialisation=he_norm", "he_normal"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest(setting, nearest):
@@ -184,3 +199,26 @@ def test_nnunets_plan_says_where_the_cascade_differs_from_full_resolution():
     changed = nnunet_plans(apply_settings(LARGE, ["3d_cascade_fullres.batch_size=3"]), facts)["configurations"]
     assert changed["3d_cascade_fullres"] == {**plain, "batch_size": 3}
     assert changed["3d_fullres"]["batch_size"] == 2
+
+
+def test_values_of_schedules_and_weights_are_read():
+    found = apply_settings(
+        PLAN,
+        [
+            "training.schedule=plateau",
+            "training.stop_at_floor=true",
+            "training.plateau_floor=1e-5",
+            "training.stop_patience=none",
+            "training.class_weights=1,2.5",
+            "2d.network.initialisation=orthogonal",
+        ],
+    )
+    assert (found.training.class_weights, found.training.stop_patience) == ((1.0, 2.5), None)
+    assert found.configurations["2d"].network.initialisation == "orthogonal"
+    counted = apply_settings(PLAN, ["training.class_weights=inverse_frequency"]).training.class_weights
+    assert counted == "inverse_frequency"
+
+
+def test_a_floor_above_the_rate_is_refused():
+    with pytest.raises(PlanError, match=r"plateau_floor: 0.1 is above the learning rate 0.01. The nearest: 0.01"):
+        apply_settings(PLAN, ["training.schedule=plateau", "training.plateau_floor=0.1"])

@@ -57,8 +57,9 @@ VARIANTS = pytest.mark.parametrize(
         ({"weight_average": 0.9}, NETWORK),
         ({"optimiser": "adam", "learning_rate": 1e-3}, NETWORK.model_copy(update={"dropout": 0.2})),
         ({"schedule": "cosine", "warmup_share": 0.3}, NETWORK.model_copy(update={"norm": "batch"})),
+        ({"schedule": "plateau", "plateau_patience": 1, "learning_rate": 1.0, "freeze_encoder_epochs": 2}, NETWORK),
     ],
-    ids=["plain", "averaged", "dropout", "batch_norm"],
+    ids=["plain", "averaged", "dropout", "batch_norm", "plateau"],
 )
 
 
@@ -88,6 +89,36 @@ def test_an_interrupted_and_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_p
     ]
     assert values[0] == values[1]
     assert unbroken.best_ema == resumed.best_ema
+
+
+def test_a_training_that_has_no_more_to_gain_ends_early_whatever_the_budget_and_stays_ended(tmp_path):
+    # A rate so low that no validation loss is better by more than noise: the second epoch brings the end.
+    chosen = settings(epochs=50, learning_rate=1e-12, momentum=0.0, stop_patience=1)
+    pace = TimePace(budget_s=10_000.0, validation=2)
+    for changes in ({}, {"pace": pace, "epochs": None, "iterations": None}):
+        found, clock = state(chosen), iter(range(100_000))
+        saving = around(
+            save=lambda done: save_checkpoint(as_checkpoint(done), tmp_path), clock=lambda c=clock: 5.0 * next(c)
+        )
+        fit(found, setup(chosen, validation=Same(), **changes), saving)
+        assert len(found.history) == 2
+        again = state(chosen)
+        restore(again, load_checkpoint(tmp_path))
+        fit(again, setup(chosen, validation=Same(), **changes), around())
+        assert len(again.history) == 2
+
+
+class Same:
+    """The same batch every time."""
+
+    def batch(self, epoch, iteration):
+        return Discs(1).batch(0, 0)
+
+
+def test_the_rate_that_falls_on_a_plateau_stands_in_the_history():
+    chosen = settings(epochs=4, schedule="plateau", plateau_patience=1, learning_rate=1e-12, plateau_floor=2e-13)
+    found = trained(chosen, validation=Same())
+    assert [row.learning_rate for row in found.history] == pytest.approx([1e-12, 1e-12, 5e-13, 2.5e-13])
 
 
 def test_an_interrupt_while_the_last_epoch_is_written_down_is_not_lost(tmp_path):

@@ -4,7 +4,7 @@ from torch import nn
 
 from autoseg.errors import UnknownNameError
 from autoseg.planning.plan import TrainingSettings
-from autoseg.training.optim import SCHEDULES, build_optimiser, learning_rate
+from autoseg.training.optim import SCHEDULES, Moment, build_optimiser, learning_rate
 
 
 def test_poly_follows_nnunet_at_the_start_of_each_epoch():
@@ -15,8 +15,9 @@ def test_poly_follows_nnunet_at_the_start_of_each_epoch():
 
 
 def test_schedules_half_way_worked_out_by_hand():
-    assert {name: schedule(0.5) for name, schedule in SCHEDULES.items()} == pytest.approx(
-        {"poly": 0.5**0.9, "cosine": 0.5, "constant": 1.0}
+    moment = Moment(0.5, TrainingSettings(plateau_patience=1, plateau_factor=0.25), [1.0, 1.0])
+    assert {name: schedule(moment) for name, schedule in SCHEDULES.items()} == pytest.approx(
+        {"poly": 0.5**0.9, "cosine": 0.5, "plateau": 0.25, "constant": 1.0}
     )
 
 

@@ -38,3 +38,7 @@ def test_what_was_set_by_hand_is_kept():
     plan = fitted(steps=600, settings=["training.optimiser=sgd", "3d_fullres.batch_size=9"])
     assert (plan.training.optimiser, plan.training.learning_rate, plan.training.augmentation) == ("sgd", 0.01, "light")
     assert plan.configurations["3d_fullres"].batch_size == 9
+
+
+def test_a_schedule_set_by_hand_keeps_the_optimiser_it_was_chosen_for():
+    assert fitted(steps=600, settings=["training.schedule=plateau"]).training.optimiser == "sgd"
