@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 from autoseg.data.image import Spacing
 from autoseg.planning.facts import Facts
-from autoseg.planning.plan import Decision, Normalisation
+from autoseg.planning.plan import Configuration, Decision, Normalisation
 from autoseg.planning.presets import NNUNET
 from autoseg.planning.rules import MASK_BELOW, AxisOrder, coarse_axis, median_shape, median_spacing
-from autoseg.planning.sizing import Budget, Sizing
+from autoseg.planning.sizing import FEWEST_VOXELS, Budget, Sizing
 
 AXES = "zyx"
 
@@ -41,7 +42,7 @@ def _orientation(facts: Facts) -> Decision:
 def _spacing(facts: Facts, *, spacing_mm: Spacing, order: AxisOrder) -> Decision:
     median, size = median_spacing(facts.spacings_mm), median_shape(facts.shapes)
     axis = coarse_axis(facts.spacings_mm, facts.shapes)
-    numbers = f"median spacing {times(median)} mm, median shape {times(size)} voxels (z x y x x)"
+    numbers = f"median spacing {times(median)} mm, median shape {times(size)} voxels after cropping (z, y, x)"
     rule = "the median of each axis"
     if axis is not None:
         rule = (
@@ -77,31 +78,72 @@ def about_size(name: str, sizing: Sizing, *, budget: Budget) -> list[Decision]:
 
 def _patch(name: str, sizing: Sizing, *, budget: Budget) -> Decision:
     dimensions = len(sizing.spacing_mm)
+    start = times(sizing.start_patch)
+    way = f"the rule starts from {start} and need not shrink it, which costs"
+    if sizing.shrunk:
+        steps = "one step" if sizing.shrunk == 1 else f"{sizing.shrunk} steps"
+        way = f"the rule starts from {start} and takes {steps}, each along the axis that covers most of it, down to"
     because = (
-        f"the median image has {times(sizing.median_shape)} voxels; from {times(sizing.start_patch)} on, "
-        f"{sizing.shrunk} steps along the axis that covers most of it bring the cost to {sizing.sample_cost / 1e6:.1f} "
-        f"million feature-map elements; {budget.gpu_memory_gb:g} GB stand for {budget.cost_limit(dimensions) / 1e6:.0f} "
-        f"million with a batch of {budget.preset.reference_batch(dimensions)}"
+        f"the median image, cropped and resampled, has {times(sizing.median_shape)} voxels; {way} "
+        f"{sizing.sample_cost / 1e6:.1f} million feature-map elements; {budget.gpu_memory_gb:g} GB stand for "
+        f"{budget.cost_limit(dimensions) / 1e6:.0f} million with a batch of {budget.preset.reference_batch(dimensions)}"
     )
     larger = any(n > median for n, median in zip(sizing.design.patch_size, sizing.median_shape, strict=True))
-    if larger:
+    if math.prod(sizing.median_shape) < FEWEST_VOXELS:
+        because += f"; it exceeds the median image because no network can be trained on fewer than {FEWEST_VOXELS} voxels"
+    elif larger:
         because += f"; it exceeds the median image because each axis is a multiple of {times(sizing.design.divisor)}"
     value = times(sizing.design.patch_size)
     return Decision(name=f"patch of {name}", value=value, because=because, source=budget.preset.source)
 
 
 def _network(name: str, sizing: Sizing, *, budget: Budget) -> Decision:
-    strides = " ".join("".join(map(str, stride)) for stride in sizing.design.strides[1:]) or "none"
-    kernels = " ".join("".join(map(str, kernel)) for kernel in sizing.design.kernels)
+    design = sizing.design
     return Decision(
         name=f"network of {name}",
-        value=f"{budget.preset.kind} of {sizing.design.stages} stages; strides {strides}; kernels {kernels}",
+        value=network_in_words(budget.preset.kind, strides=design.strides, kernels=design.kernels),
         because=(
             f"axes are halved while 8 voxels are left and their spacing, {times(sizing.spacing_mm)} mm at first, is less "
             "than twice the finest"
         ),
         source=budget.preset.source,
     )
+
+
+def network_in_words(kind: str, *, strides: Sequence[Sequence[int]], kernels: Sequence[Sequence[int]]) -> str:
+    """Stages, strides between them and kernels of a network, fine to coarse.
+
+    For example "plain_unet of 3 stages; strides 1x2x2, 2x2x2; kernels 1x3x3, 3x3x3 (2 times)".
+    """
+    stages = f"{kind} of {len(strides)} stage{'s' if len(strides) > 1 else ''}"
+    return f"{stages}; strides {_in_a_row(strides[1:])}; kernels {_in_a_row(kernels)}"
+
+
+def _in_a_row(rows: Sequence[Sequence[int]]) -> str:
+    found = []
+    for row, same in groupby("x".join(map(str, row)) for row in rows):
+        count = len(list(same))
+        found.append(row if count == 1 else f"{row} ({count} times)")
+    return ", ".join(found) or "none"
+
+
+def reduced(decision: Decision, *, before: Configuration, after: Configuration) -> Decision | None:
+    """The decision about a size of a configuration, which has been reduced since; None where it does not hold any more."""
+    kind, _, name = decision.name.partition(" of ")
+    if name != after.name or (before.patch_size, before.batch_size) == (after.patch_size, after.batch_size):
+        return decision
+    network = after.network
+    now = {
+        "patch": times(after.patch_size),
+        "batch": str(after.batch_size),
+        "network": network_in_words(network.kind, strides=network.strides, kernels=network.kernels),
+    }
+    if kind == "trade-off":
+        return None
+    if now.get(kind, decision.value) == decision.value:
+        return decision
+    because = f"{decision.because}. By that rule it was {decision.value}; it was reduced, see memory of {name}"
+    return decision.model_copy(update={"value": now[kind], "because": because})
 
 
 def _batch(name: str, sizing: Sizing, *, budget: Budget) -> Decision:

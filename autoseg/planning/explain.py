@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 
 from autoseg.artefacts import FROZEN
-from autoseg.planning.alternatives import Change, alternatives
+from autoseg.planning.alternatives import NORMALISATION, Change, alternatives
 from autoseg.planning.facts import Facts
 from autoseg.planning.fitting import gigabytes
 from autoseg.planning.plan import Configuration, Decision, Plan
@@ -85,7 +85,7 @@ def page(found: Explanation) -> str:
     title = f"Plan for {found.dataset} (preset {found.preset}, {found.gpu_memory_gb:g} GB)"
     lines = [title, "=" * len(title), ""]
     for head, decisions in _sections(found.decisions).items():
-        lines += [head, "-" * len(head), "", *(line for one in decisions for line in _decision(one))]
+        lines += [head, "-" * len(head), "", *(line for same in _alike(decisions) for line in _decision(*same))]
     if found.regions:
         lines += ["Regions in the order of painting", *_aligned(region_table(found.regions)), ""]
     return "\n".join([*lines, "Override any value with --set KEY=VALUE, for example --set training.epochs=20."])
@@ -99,19 +99,31 @@ def _sections(decisions: Sequence[ExplainedDecision]) -> dict[str, list[Explaine
         if one.name.startswith(BY_HAND):
             by_hand.append(one)
         elif subject and kind != "normalisation":
-            sections.setdefault(subject, []).append(one)
+            sections.setdefault(subject.partition(" ")[0], []).append(one)
         else:
             sections["Data"].append(one)
     return {**sections, "Set by hand": by_hand} if by_hand else sections
 
 
-def _decision(one: ExplainedDecision) -> list[str]:
-    lines = [f"{one.name}: {one.value}", *_wrapped(f"because {one.because}"), f"    source: {one.source}"]
+def _alike(decisions: Sequence[ExplainedDecision]) -> list[list[ExplainedDecision]]:
+    """The decisions in their order, those about channels that are treated alike together."""
+    groups: dict[tuple[object, ...], list[ExplainedDecision]] = {}
+    for index, one in enumerate(decisions):
+        is_channel = one.name.startswith(NORMALISATION)
+        groups.setdefault((one.value, one.because, one.changes) if is_channel else (index,), []).append(one)
+    return list(groups.values())
+
+
+def _decision(one: ExplainedDecision, *others: ExplainedDecision) -> list[str]:
+    """A decision in lines; `others` say the same of other channels."""
+    name = ", ".join([one.name, *(other.name.removeprefix(NORMALISATION) for other in others)])
+    lines = [f"{name}: {one.value}", *_wrapped(f"because {one.because}"), f"    source: {one.source}"]
     for change in one.changes:
         lines += _wrapped(
             f"with {change.given}: {change.value}" if change.given[0] == "-" else f"if {change.given}: {change.value}"
         )
-    return [*lines, *([f"    override: --set {one.override}"] if one.override else []), ""]
+    overrides = [f"    override: --set {each.override}" for each in (one, *others) if each.override]
+    return [*lines, *overrides, ""]
 
 
 def _wrapped(text: str) -> list[str]:
@@ -142,7 +154,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def table(plan: Plan) -> list[tuple[str, ...]]:
     """One row per configuration, the first holds the headings: name, spacing, images, patch, batch, memory, network."""
-    head = ("configuration", "spacing (mm)", "median image", "patch", "batch", "memory / at most", "network")
+    head = ("configuration", "spacing (mm)", "median image, cropped", "patch", "batch", "memory / at most", "network")
     return [head, *(_row(one) for one in plan.configurations.values())]
 
 
@@ -160,4 +172,4 @@ def _times(values: Sequence[float]) -> str:
 
 
 def _listed(values: Sequence[float]) -> str:
-    return ",".join(f"{value:g}" for value in values)
+    return ",".join(f"{value:.15g}" for value in values)

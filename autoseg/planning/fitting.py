@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import PlanError
-from autoseg.planning.decisions import times
+from autoseg.planning.decisions import reduced, times
 from autoseg.planning.memory import (
     GIB,
     NUMBER_BYTES,
@@ -21,7 +21,7 @@ from autoseg.planning.memory import (
 )
 from autoseg.planning.plan import Configuration, Decision, NetworkSpec, Plan, TrainingSettings
 from autoseg.planning.presets import Preset
-from autoseg.planning.sizing import Budget, Sizing, batch_limits, shrinking, too_small
+from autoseg.planning.sizing import FEWEST_VOXELS, Budget, Sizing, batch_limits, shrinking, too_small
 from autoseg.planning.tape import Network
 from autoseg.planning.topology import Topology, cost, total_stride
 
@@ -79,7 +79,16 @@ def fitted(plan: Plan, sizings: Mapping[str, Sizing], *, room: Room, outputs: in
         found[name] = _reduced(planned, plan, sizing=sizing, room=room, outputs=outputs)
         decisions.append(_stated(found[name], before=planned))
         decisions += _larger_than_image(found[name])
-    return _replaced(plan, found, decisions)
+    return _replaced(_restated(plan, found), found, decisions)
+
+
+def _restated(plan: Plan, found: Mapping[str, Configuration]) -> Plan:
+    """The plan with decisions that hold for the configurations `found`, which may have been reduced."""
+    decisions = list(plan.decisions)
+    for name, before in plan.configurations.items():
+        restated = (reduced(one, before=before, after=found[name]) for one in decisions)
+        decisions = [one for one in restated if one is not None]
+    return plan.model_copy(update={"decisions": tuple(decisions)})
 
 
 def _predicted(one: Configuration, plan: Plan) -> Configuration:
@@ -191,7 +200,7 @@ def _larger_than_image(one: Configuration) -> list[Decision]:
     """A patch that exceeds the median image, with the next smaller one that does not."""
     divisor = total_stride(one.network.strides)
     smaller = smaller_patch(one)
-    if smaller == one.patch_size:
+    if smaller == one.patch_size or math.prod(smaller) < FEWEST_VOXELS:
         return []
     return [
         Decision(

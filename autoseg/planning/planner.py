@@ -1,7 +1,7 @@
 """From facts about a data set to a plan: arithmetic on numbers, no files and no GPU."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from autoseg.planning import decisions as why
 from autoseg.planning.facts import Facts
 from autoseg.planning.fitting import Room, fitted, least_gb, network_spec
 from autoseg.planning.mirroring import mirror_axes
-from autoseg.planning.plan import Configuration, Normalisation, Plan, Resampling, TrainingSettings
+from autoseg.planning.plan import Configuration, Decision, Normalisation, Plan, Resampling, TrainingSettings
 from autoseg.planning.presets import PRESETS, Preset
 from autoseg.planning.regions import about_regions
 from autoseg.planning.rules import (
@@ -24,6 +24,7 @@ from autoseg.planning.rules import (
     target_spacing,
 )
 from autoseg.planning.sizing import Budget, Sizing, fit, least_memory, shrinking, too_small
+from autoseg.planning.tradeoff import about_tradeoff
 
 LOW_RESOLUTION_BELOW = 0.25
 """A patch that covers less of the median image than this asks for a lower resolution too."""
@@ -77,7 +78,7 @@ def make_plan(
         training=TrainingSettings(mirror_axes=axes, loss=_loss(facts)),
         decisions=(
             *why.about_data(facts, spacing_mm=full.spacing_mm, order=full.order, normalisation=normalisation),
-            *(found for name, sizing in sizings.items() for found in why.about_size(name, sizing, budget=budget)),
+            *_about_sizes(sizings, budget=budget, outputs=facts.label_entries),
             *why.about_low_resolution(sizings),
             mirroring,
             *about_regions(facts.labels, label_voxels=facts.label_voxels),
@@ -85,6 +86,12 @@ def make_plan(
         made_from=facts.made_from,
     )
     return fitted(made, sizings, room=Room(budget, device_bytes), outputs=facts.label_entries)
+
+
+def _about_sizes(sizings: Mapping[str, Sizing], *, budget: Budget, outputs: int) -> Iterator[Decision]:
+    for name, sizing in sizings.items():
+        yield from why.about_size(name, sizing, budget=budget)
+        yield from about_tradeoff(name, sizing, budget=budget, outputs=outputs)
 
 
 def _loss(facts: Facts) -> str:

@@ -10,6 +10,8 @@ from autoseg.planning.topology import SMALLEST_EDGE, Topology, cost, topology
 
 START_VOXELS = {2: 2048**2, 3: 256**3}
 """Voxels of the patch that shrinking starts from, by the number of axes."""
+FEWEST_VOXELS = 4
+"""Voxels that a network is trained on at least: instance norm turns a single one into zero."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,15 @@ def batch_limits(design: Topology, price: int, *, budget: Budget, dataset_voxels
 
 
 def _start_size(spacing_mm: Sequence[float], median_shape: Sequence[float]) -> tuple[float, ...]:
-    """As many voxels along each axis as make a cube (square) of the start's volume, within the median image."""
+    """As many voxels along each axis as make a cube (square) of the start's volume, within the median image.
+
+    A median image of fewer than FEWEST_VOXELS gets the smallest edge along each axis.
+    """
     density = [1 / mm for mm in spacing_mm]
     axes = len(density)
     scale = (START_VOXELS[axes] / math.prod(density)) ** (1 / axes)
-    return tuple(min(round(d * scale), n) for d, n in zip(density, median_shape, strict=True))
+    size = tuple(min(round(d * scale), n) for d, n in zip(density, median_shape, strict=True))
+    return size if math.prod(size) >= FEWEST_VOXELS else (SMALLEST_EDGE,) * axes
 
 
 def _first_affordable(

@@ -1,5 +1,6 @@
 """Laws that hold for the plan of any data set."""
 
+import math
 import time
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from autoseg.errors import PlanError
 from autoseg.planning.consistency import check_configuration
 from autoseg.planning.facts import label_entries
+from autoseg.planning.memory import GIB
 from autoseg.planning.plan import Plan
 from autoseg.planning.planner import make_plan
 from autoseg.planning.presets import PRESETS
@@ -23,6 +25,7 @@ EDGES = {
     "huge": st.tuples(st.integers(400, 3000), st.integers(800, 4000), st.integers(800, 4000)),
     "flat": st.tuples(st.just(1), st.integers(16, 5000), st.integers(16, 5000)),
     "line": st.tuples(st.integers(1, 4), st.integers(4, 8), st.integers(50, 2000)),
+    "dust": st.tuples(*[st.integers(1, 3)] * 3),
 }
 
 
@@ -53,10 +56,11 @@ def datasets(draw):
 asked = st.tuples(st.sampled_from(sorted(PRESETS)), st.sampled_from([None, 4.0, 11.0, 80.0]))
 
 
-def planned(facts, preset, memory):
-    """The plan, with the least memory that does where the wanted one is too small; the memory it was made for."""
+def planned(facts, preset, memory, *, in_sight=False):
+    """The plan, with the least memory that does where the wanted one is too small; on a GPU of that size if `in_sight`."""
+    memory = PRESETS[preset].reference_gb if memory is None else memory
     try:
-        return make_plan(facts, preset=preset, gpu_memory_gb=memory)
+        return make_plan(facts, preset=preset, gpu_memory_gb=memory, device_bytes=int(memory * GIB) if in_sight else None)
     except PlanError as error:
         least = float(str(error).split("--gpu-memory ")[1].removesuffix(")."))
         return make_plan(facts, preset=preset, gpu_memory_gb=least)
@@ -86,6 +90,23 @@ def test_every_plan_is_divisible_within_budget_and_complete(facts, wanted):
         slack = 6 if preset == "nnunet" and one.dimensions == 2 else 1
         assert one.cost <= slack * share * PRESETS[preset].reference_cost(one.dimensions) * (1 + 1e-9)
         assert one.previous_stage is None or one.previous_stage in plan.configurations
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(facts=datasets(), wanted=asked, more=st.floats(1, 4), in_sight=st.booleans())
+def test_more_memory_never_gives_a_smaller_patch_or_for_the_same_patch_a_smaller_batch(facts, wanted, more, in_sight):
+    preset, memory = wanted
+    less = planned(facts, preset, memory, in_sight=in_sight)
+    larger = planned(facts, preset, less.gpu_memory_gb * more, in_sight=in_sight)
+    # A resolution may only become superfluous.
+    assert set(larger.configurations) <= set(less.configurations)
+    assert {"2d", "3d_fullres"} & set(less.configurations) <= set(larger.configurations)
+    for name, now in larger.configurations.items():
+        before = less.configurations[name]
+        assert all(a <= b for a, b in zip(now.spacing_mm, before.spacing_mm, strict=True))
+        if now.spacing_mm == before.spacing_mm:
+            assert math.prod(now.patch_size) >= math.prod(before.patch_size)
+            assert now.batch_size >= before.batch_size or now.patch_size != before.patch_size
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
