@@ -105,7 +105,7 @@ def test_comparing_with_a_plan_that_is_not_there_is_code_2(tmp_path):
         (["--set", "training.epoch=3"], "Did you mean 'training.epochs'"),
         (["--set", "3d_fulres.batch_size=3"], "Did you mean '3d_fullres'"),
         (["--set", "training.loss=dicece"], "unknown loss 'dicece'. Did you mean 'dice_ce'"),
-        (["--set", "3d_fullres.network.norm=group"], "expected 'instance' or 'batch'"),
+        (["--set", "3d_fullres.network.norm=layer"], "expected 'instance', 'batch' or 'group'"),
         (["--set", "2d.patch_size=33,33"], "The nearest that fit"),
         ([], "name a folder for the plan with -o DIR"),
     ],
