@@ -25,7 +25,7 @@ from autoseg.prediction.predictor import Predictor, Settings
 from autoseg.prediction.previous_stage import before_resampling, refined_classes
 from autoseg.preprocessing.case import Prepared
 from autoseg.preprocessing.previous_maps import is_map_stored, save_map
-from autoseg.preprocessing.run import stored_as
+from autoseg.preprocessing.run import store_of
 from autoseg.preprocessing.store import open_case
 from autoseg.progress import SILENT, Progress
 from autoseg.training import run
@@ -197,8 +197,8 @@ def _out_of_fold(
     fine = run.prepare_cases(folder, plan, chosen.name, workers=workers, progress=progress)
     coarse = run.prepare_cases(folder, first.plan, first.configuration.name, workers=workers, progress=progress)
     stores = _Stores(
-        coarse=folder.preprocessed(stored_as(first.plan, first.configuration.name)),
-        fine=folder.preprocessed(stored_as(plan, chosen.name)),
+        coarse=store_of(folder, first.plan, first.configuration.name),
+        fine=store_of(folder, plan, chosen.name),
         found=folder.preprocessed(chosen.name) / first.card.name,
     )
     by_case = unseen_by(first.splits, run.load_splits(folder).case_ids)

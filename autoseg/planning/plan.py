@@ -155,6 +155,9 @@ class TrainingSettings(BaseModel):
     checkpoint_minutes: float = Field(
         default=10.0, gt=0, description="minutes between checkpoints; one is also written after each epoch"
     )
+    watchdog_s: float = Field(
+        default=30.0, gt=0, description="seconds without a batch after which it is said what the loader is at"
+    )
 
 
 class Plan(BaseModel):

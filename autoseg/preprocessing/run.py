@@ -7,16 +7,18 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from autoseg.artefacts import FROZEN, digest, save
+from autoseg.artefacts import FROZEN, digest, load, save
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.labels import LabelScheme
 from autoseg.data.readers import read_case, read_header, read_labels
 from autoseg.errors import DatasetError, ImageError, LabelError, unknown_name
+from autoseg.lock import locked
 from autoseg.parallel import map_cases, sensible_workers
 from autoseg.planning.plan import Configuration, Normalisation, Plan, Resampling
 from autoseg.preprocessing.case import prepare
 from autoseg.preprocessing.store import STORE_FORMAT, is_stored, save_case
 from autoseg.progress import SILENT, Progress
+from autoseg.workspace import DatasetFolder
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +77,8 @@ def preprocess(
 ) -> Manifest:
     """Store every training case in `folder` as the configuration wants it; only what is missing or stale is made.
 
-    `workers` None takes as many as cores and memory allow. Raises UnknownNameError for a configuration that the plan does
+    `workers` None takes as many as cores and memory allow. While another process works in `folder` it is waited for; what
+    that one has stored is then up to date. Raises UnknownNameError for a configuration that the plan does
     not have, and the error of the first case that cannot be read.
     """
     if configuration_name not in plan.configurations:
@@ -83,8 +86,31 @@ def preprocess(
     configuration = plan.configurations[configuration_name]
     settings = digest(relevant_settings(plan, configuration))
     stamps = {case.id: _stamp(case, dataset.folder, settings) for case in dataset.cases}
+    manifest = Manifest(
+        configuration=configuration_name,
+        cases=stamps,
+        made_from={"fingerprint": fingerprint_digest, "settings": settings},
+    )
+    with locked(folder):
+        for unfinished in folder.glob("**/.writing-*"):  # left by a run that was killed
+            unfinished.unlink()
+        _store_pending(dataset, plan, configuration, folder, stamps=stamps, workers=workers, progress=progress)
+        save(manifest, folder / "manifest.json")
+    return manifest
+
+
+def _store_pending(
+    dataset: Dataset,
+    plan: Plan,
+    configuration: Configuration,
+    folder: Path,
+    *,
+    stamps: dict[str, str],
+    workers: int | None,
+    progress: Progress,
+) -> None:
     pending = [case for case in dataset.cases if not is_stored(folder, case.id, made_from=stamps[case.id])]
-    logger.debug("%s: %d of %d cases are up to date", configuration_name, len(stamps) - len(pending), len(stamps))
+    logger.debug("%s: %d of %d cases are up to date", configuration.name, len(stamps) - len(pending), len(stamps))
     if pending:
         # Settings travel by value: the work may be done in another process or on another machine.
         work = partial(_preprocess_case, root=dataset.folder, plan=plan, configuration=configuration, folder=folder)
@@ -92,14 +118,10 @@ def preprocess(
             work,
             [(case, stamps[case.id]) for case in pending],
             name=_id_of,
-            stage=f"preprocessing {configuration_name}",
+            stage=f"preprocessing {configuration.name}",
             workers=_workers(pending, dataset.folder, len(plan.channels)) if workers is None else workers,
             progress=progress,
         )
-    made_from = {"fingerprint": fingerprint_digest, "settings": settings}
-    manifest = Manifest(configuration=configuration_name, cases=stamps, made_from=made_from)
-    save(manifest, folder / "manifest.json")
-    return manifest
 
 
 def stored_as(plan: Plan, configuration_name: str) -> str:
@@ -111,6 +133,20 @@ def stored_as(plan: Plan, configuration_name: str) -> str:
         raise unknown_name("configuration", configuration_name, plan.configurations)
     wanted = relevant_settings(plan, plan.configurations[configuration_name])
     return next(name for name, other in plan.configurations.items() if relevant_settings(plan, other) == wanted)
+
+
+def store_of(folder: DatasetFolder, plan: Plan, configuration_name: str) -> Path:
+    """Where the cases lie that a configuration of `plan` wants: those of the planned data set under a plain name.
+
+    A plan with values set by hand that change the cases has a folder of its own, named after them, so that two trainings
+    with different ones do not make each other's cases anew.
+    """
+    planned = load(Plan, folder.plan_file, remake="autoseg_plan DATASET")
+    wanted = relevant_settings(plan, plan.configurations[stored_as(plan, configuration_name)])
+    for name, other in planned.configurations.items():
+        if relevant_settings(planned, other) == wanted:
+            return folder.preprocessed(name)
+    return folder.preprocessed(f"{configuration_name}-{digest(wanted)[:8]}")
 
 
 def relevant_settings(plan: Plan, configuration: Configuration) -> PreprocessingSettings:

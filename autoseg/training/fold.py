@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,6 +12,8 @@ from torch import Tensor
 
 from autoseg.artefacts import load, save
 from autoseg.data.splits import Splits
+from autoseg.errors import TrainingError
+from autoseg.lock import locked
 from autoseg.losses import build_loss
 from autoseg.networks.unet import decoder_levels
 from autoseg.planning.plan import Configuration, Plan
@@ -19,11 +23,11 @@ from autoseg.training.budget import Pace, StepPace, TimePace
 from autoseg.training.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint, save_weights
 from autoseg.training.device import Precision
 from autoseg.training.interrupt import held_back
-from autoseg.training.lock import locked
+from autoseg.training.loader import prefetch
 from autoseg.training.loop import ended_early, fit
 from autoseg.training.model_folder import FOLD_FILE, FoldCard, fold_folder, network_of, weights_file
 from autoseg.training.observers import UNWATCHED, FoldFiles, Observer, Several, Start
-from autoseg.training.patches import Batch, BatchSource, PatchSource, prefetch
+from autoseg.training.patches import Batch, BatchSource, PatchSource
 from autoseg.training.previous_stage import OutOfFold
 from autoseg.training.setup import Setup, Surroundings
 from autoseg.training.state import TrainingState, as_checkpoint, new_state, restore
@@ -64,7 +68,7 @@ def train_fold(task: Task, fold: str) -> FoldResult:
     Raises TrainingError while another process trains it.
     """
     folder = fold_folder(task.model, fold)
-    with locked(folder):
+    with alone_in(folder):
         for unfinished in folder.glob(".writing-*"):  # left by a run that was killed
             unfinished.unlink()
         if (
@@ -91,6 +95,16 @@ def train_fold(task: Task, fold: str) -> FoldResult:
         save(card, folder / FOLD_FILE)
         remove_checkpoints(folder)
         return FoldResult(model=task.model, card=card, was_finished=False)
+
+
+def alone_in(folder: Path) -> AbstractContextManager[None]:
+    """A fold's folder held by this process alone; raises TrainingError naming the one that trains there."""
+    return locked(
+        folder,
+        refuse=lambda holder: TrainingError(
+            f"{folder}: another run is training here ({holder}). Wait for it, stop it, or train beside it with --name."
+        ),
+    )
 
 
 def _state(task: Task, folder: Path) -> TrainingState:
@@ -144,7 +158,7 @@ def _setup(task: Task, fold: str, pace: Pace) -> Setup:
         pace=pace,
         training=_source(task, train_ids, augment=True),
         validation=_source(task, validation_ids, augment=False),
-        stream=_ahead,
+        stream=partial(_ahead, patience_s=settings.watchdog_s),
         epochs=pace.epochs if isinstance(pace, StepPace) else None,
         iterations=pace.iterations if isinstance(pace, StepPace) else None,
     )
@@ -190,8 +204,10 @@ def _open(task: Task, id_: str) -> StoredCase:
     return replace(case, previous=open_map(task.previous.folder, id_, shape=case.placement.network_shape))
 
 
-def _ahead(source: BatchSource, *, epoch: int, iterations: int) -> Generator[tuple[Batch, float], None, None]:
-    yield from prefetch(source, epoch=epoch, iterations=iterations, ahead=BATCHES_AHEAD)
+def _ahead(
+    source: BatchSource, *, epoch: int, iterations: int, patience_s: float
+) -> Generator[tuple[Batch, float], None, None]:
+    yield from prefetch(source, epoch=epoch, iterations=iterations, ahead=BATCHES_AHEAD, patience_s=patience_s)
 
 
 def _start(task: Task, fold: str, state: TrainingState) -> Start:

@@ -22,7 +22,7 @@ CARD_FILE = "model.json"
 SPLITS_FILE = "splits.json"
 FOLD_FILE = "fold.json"
 
-FOLLOWING = ("checkpoint_minutes",)
+FOLLOWING = ("checkpoint_minutes", "watchdog_s")
 """Training settings that leave the weights as they are."""
 
 Which = Literal["final", "best"]

@@ -1,9 +1,6 @@
-"""Batches of patches for training: a pure function of seed, epoch and iteration, made ahead of their use."""
+"""Batches of patches for training: a pure function of seed, epoch and iteration."""
 
-import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +18,7 @@ from autoseg.extend import resolve
 from autoseg.planning.plan import Configuration, TrainingSettings
 from autoseg.preprocessing.store import StoredCase
 from autoseg.training.previous_stage import as_masks, joined, parted
+from autoseg.training.under_way import doing
 
 TRAINING_STREAM, VALIDATION_STREAM = 0, 1
 
@@ -114,7 +112,7 @@ class PatchSource:
         rng = np.random.default_rng([self._settings.seed, stream, epoch, iteration, index])
         number = int(rng.integers(len(self._cases)))
         case = self._cases[number]
-        centre = self._draw_centre(case, rng, forced=index >= self._first_forced)
+        centre = self._draw_centre(case, rng, forced=self._is_forced(index, rng))
         return PatchDraw(
             case=number,
             corner=_draw_corner(case.classes.shape, self._patch, rng, centre=centre),
@@ -132,11 +130,26 @@ class PatchSource:
         """Write the patch that was drawn: image (channel, z, y, x) float32 and target (z, y, x) int64."""
         case, placing = self._cases[drawn.case], drawn.augmentation.placing
         source = source_of(placing, corner=drawn.corner, patch=self._patch, shape=case.classes.shape)
-        parts = read_box(case, source.box, labels=self._labels)
+        with doing(f"case {case.id}: reading a patch"):
+            parts = read_box(case, source.box, labels=self._labels)
+        with doing(f"case {case.id}: augmenting a patch"):
+            self._fill(drawn, parts, centre=source.centre, image=image, target=target)
+
+    def _fill(
+        self,
+        drawn: PatchDraw,
+        parts: Sequence[NDArray[Any]],
+        *,
+        centre: Sequence[float],
+        image: Tensor,
+        target: Tensor,
+    ) -> None:
+        """Augment what was read of a case (image, classes) and write it."""
+        case, placing = self._cases[drawn.case], drawn.augmentation.placing
         voxels, classes = (torch.from_numpy(part).to(self._device) for part in parts)
         own, masks = image[: len(voxels)], image[len(voxels) :]
         patch = Patch(own, classes.new_empty(self._patch))
-        place(voxels, classes, placing, centre=source.centre, into=patch)
+        place(voxels, classes, placing, centre=centre, into=patch)
         del voxels, classes
         apply_steps(own, drawn.augmentation)
         if case.previous is not None:
@@ -148,10 +161,12 @@ class PatchSource:
             _empty_outside(patch, self._masked)
         target.copy_(patch.classes.clamp_min_(0))
 
-    @property
-    def _first_forced(self) -> int:
-        """The first sample of a batch that must show foreground."""
-        return round(self._batch_size * (1 - self._settings.foreground_share))
+    def _is_forced(self, index: int, rng: np.random.Generator) -> bool:
+        """Whether a sample must show foreground: the last ones of a batch, or now and then that of a batch of one."""
+        share = self._settings.foreground_share
+        if self._batch_size == 1:
+            return bool(rng.random() < share)
+        return index >= round(self._batch_size * (1 - share))
 
     def _draw_centre(self, case: StoredCase, rng: np.random.Generator, *, forced: bool) -> NDArray[np.int32] | None:
         """A voxel to centre on: of a class that is drawn first, or any annotated one where some are ignored."""
@@ -162,28 +177,6 @@ class PatchSource:
         elif self._ignores:
             voxels = case.annotated
         return None if voxels is None or len(voxels) == 0 else voxels[int(rng.integers(len(voxels)))]
-
-
-def prefetch(
-    source: BatchSource, *, epoch: int, iterations: int, ahead: int = 3, workers: int = 1
-) -> Iterator[tuple[Batch, float]]:
-    """The batches 0 to `iterations` - 1 of an epoch, each with the seconds that were spent waiting for it.
-
-    `workers` threads make them, at most `ahead` of what has been asked for. What a thread raises is raised here. Threads
-    end with the iterator, also when it is closed early.
-    """
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="autoseg-patches")
-    pending: deque[Future[Batch]] = deque()
-    try:
-        for iteration in range(iterations + ahead):
-            if iteration < iterations:
-                pending.append(pool.submit(source.batch, epoch, iteration))
-            if iteration >= ahead:
-                start = time.perf_counter()
-                batch = pending.popleft().result()
-                yield batch, time.perf_counter() - start
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def read_box(case: StoredCase, box: Box, *, labels: int) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -18,11 +18,10 @@ from autoseg.fingerprint import Fingerprint, verify_unchanged
 from autoseg.networks.unet import NETWORKS
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.planning.settings import apply_settings
-from autoseg.preprocessing.run import Manifest, preprocess, stored_as
+from autoseg.preprocessing.run import Manifest, preprocess, store_of, stored_as
 from autoseg.progress import SILENT, Progress
 from autoseg.training.device import choose_device, choose_precision
-from autoseg.training.fold import FoldResult, Task, forget, loss_of, measure_step_s, stored_card, train_fold
-from autoseg.training.lock import locked
+from autoseg.training.fold import FoldResult, Task, alone_in, forget, loss_of, measure_step_s, stored_card, train_fold
 from autoseg.training.model_folder import (
     CARD_FILE,
     FOLD_FILE,
@@ -85,7 +84,7 @@ def train(
         plan=plan,
         configuration=plan.configurations[configuration],
         splits=splits,
-        preprocessed=folder.preprocessed(stored_as(plan, configuration)),
+        preprocessed=store_of(folder, plan, configuration),
         device=where,
         precision=choose_precision(plan.training.precision, where),
         budget_s=None if time_budget_s is None else time_budget_s / len(folds),
@@ -96,7 +95,7 @@ def train(
     prepare_cases(folder, plan, configuration, workers=workers, progress=progress)
     if restart:
         for fold in folds:
-            with locked(fold_folder(task.model, fold)):
+            with alone_in(fold_folder(task.model, fold)):
                 forget(fold_folder(task.model, fold))
     step_s = None if task.budget_s is None else _step_s(task, folds)
     if task.budget_s is not None and step_s is not None:
@@ -158,9 +157,8 @@ def prepare_cases(
     fingerprint = load(Fingerprint, folder.fingerprint_file, remake="autoseg_plan DATASET")
     verify_unchanged(dataset, fingerprint)
     name = stored_as(plan, configuration)
-    return preprocess(
-        dataset, digest(fingerprint), plan, name, folder.preprocessed(name), workers=workers, progress=progress
-    )
+    place = store_of(folder, plan, configuration)
+    return preprocess(dataset, digest(fingerprint), plan, name, place, workers=workers, progress=progress)
 
 
 def _step_s(task: Task, folds: Sequence[str]) -> float:

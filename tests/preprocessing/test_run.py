@@ -1,13 +1,19 @@
+import logging
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from autoseg.artefacts import save
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.readers import write_image, write_labels
 from autoseg.errors import DatasetError, ImageError, LabelError, UnknownNameError
-from autoseg.preprocessing.run import preprocess, relevant_settings
+from autoseg.lock import locked
+from autoseg.preprocessing.run import preprocess, relevant_settings, store_of
 from autoseg.preprocessing.store import open_case
+from autoseg.workspace import DatasetFolder
 from tests.preprocessing.making import LABELS, configuration, geometry, plan
 
 
@@ -118,3 +124,32 @@ def test_an_unknown_configuration_is_refused(dataset, tmp_path):
     config = configuration()
     with pytest.raises(UnknownNameError, match=r"unknown configuration 'tset'\. Did you mean 'test'"):
         preprocess(dataset, "0", plan(config), "tset", tmp_path, workers=1)
+
+
+def test_a_second_process_waits_for_the_first_and_finds_its_cases(dataset, tmp_path, caplog):
+    folder = tmp_path / "done"
+    run(dataset, folder)
+    before = times(folder)
+    (folder / "cases" / ".writing-abc.npy").write_bytes(b"left by a run that was killed")
+    with ThreadPoolExecutor(1) as pool, caplog.at_level(logging.INFO):
+        with locked(folder):
+            second = pool.submit(run, dataset, folder)
+            time.sleep(0.5)
+            assert not second.done()
+        assert second.result(timeout=20).ids == ("a", "b")
+    assert f"waiting for process {os.getpid()}" in caplog.text
+    assert changed_files(folder, before) == []
+    assert not list(folder.rglob(".writing-*"))
+
+
+def test_values_set_by_hand_that_change_the_cases_have_a_folder_of_their_own(tmp_path):
+    folder = DatasetFolder(tmp_path)
+    config = configuration(scheme="zscore")
+    planned = plan(config)
+    save(planned, folder.plan_file)
+    other = config.model_copy(update={"spacing_mm": (2.0, 2.0, 2.0)})
+    changed = planned.model_copy(update={"configurations": {config.name: other}})
+    larger = planned.model_copy(update={"configurations": {config.name: config.model_copy(update={"batch_size": 9})}})
+    plain = folder.preprocessed(config.name)
+    assert store_of(folder, planned, config.name) == store_of(folder, larger, config.name) == plain
+    assert store_of(folder, changed, config.name).name.startswith(f"{config.name}-")

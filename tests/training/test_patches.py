@@ -12,7 +12,8 @@ from autoseg.errors import TrainingError, UnknownNameError
 from autoseg.planning.plan import TrainingSettings
 from autoseg.preprocessing.case import prepare
 from autoseg.preprocessing.store import open_case, save_case
-from autoseg.training.patches import PatchSource, prefetch
+from autoseg.training.loader import prefetch
+from autoseg.training.patches import PatchSource
 from tests.preprocessing.making import LABELS, configuration, image, plan
 
 IGNORING = LabelScheme(labels=(Label(name="background", value=0), Label(name="organ", value=1)), ignore=9)
@@ -220,6 +221,15 @@ def test_only_axes_that_may_be_mirrored_are(stored):
 def test_the_policy_none_leaves_patches_as_they_are(stored):
     patches = source(stored(random_case()), augmentation="none")
     assert all(patches.draw(0, i, index=0).augmentation.placing == Placing() for i in range(20))
+
+
+def test_a_batch_of_one_shows_foreground_as_often_as_the_share_says(stored):
+    classes = np.zeros((1, 40, 40), int)
+    classes[0, 3, 5] = 1
+    cases = stored((np.ones((1, 1, 40, 40)), classes))
+    patches = source(cases, patch=(1, 4, 4), batch=1, augment=False, foreground_share=0.33)
+    shown = [bool((patches.batch(0, iteration).target > 0).any()) for iteration in range(300)]
+    assert 0.25 < np.mean(shown) < 0.43  # by chance it would be one patch in a hundred
 
 
 def test_an_unknown_policy_is_refused_with_the_nearest_name(stored):

@@ -13,9 +13,9 @@ import torch
 from autoseg.artefacts import save
 from autoseg.data.splits import make_splits
 from autoseg.errors import ArtefactError, StaleError, TrainingError, UnknownNameError
+from autoseg.lock import locked
 from autoseg.planning.run import plan
 from autoseg.training.checkpoint import CURRENT, PREVIOUS
-from autoseg.training.lock import locked
 from autoseg.training.model_folder import load_network, open_model
 from autoseg.training.observers import Unwatched
 from autoseg.training.run import train
@@ -77,7 +77,7 @@ def weights_of(planned, name, fold="0"):
 def test_a_run_writes_a_model_folder_that_can_be_opened(planned):
     (result,) = run(planned, name="written")
     folder = planned.folder.models / "written"
-    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"}
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     fold = {f"fold_0/{name}" for name in ("weights_final.safetensors", "weights_best.safetensors")}
     fold |= {"fold_0/history.csv", "fold_0/progress.png", "fold_0/fold.json"}
     assert files == {"plan.json", "model.json", "splits.json"} | fold
