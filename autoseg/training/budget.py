@@ -20,6 +20,9 @@ STEPS_IN_AN_EPOCH = 10
 NOT_WORTH_AN_EPOCH = 0.005
 """Share of a budget that is left unused at its end."""
 
+FIRST_CLOSING_S = 1.0
+"""What closing an epoch is taken to last before it is measured, but at most a tenth of the budget."""
+
 FORGETTING = 0.9
 
 
@@ -151,7 +154,9 @@ class TimePace:
 
     def is_finished(self, position: Position) -> bool:
         """When the shortest possible epoch would end further behind the budget than now is before it."""
-        shortest_s = sum(seconds or 0.0 for seconds in (position.step_s, position.validation_step_s, position.closing_s))
+        shortest_s = sum(
+            seconds or 0.0 for seconds in (position.step_s, position.validation_step_s, self._closing_s(position))
+        )
         left = self.budget_s - position.elapsed_s
         return position.epoch > 0 and left < max(shortest_s / 2, NOT_WORTH_AN_EPOCH * self.budget_s)
 
@@ -169,4 +174,7 @@ class TimePace:
     def _validation_starts_s(self, position: Position) -> float:
         each = position.validation_step_s or (position.step_s or 0.0) / 2
         validation_s = self.validation_iterations(position) * each
-        return position.epoch_started_s + self._epoch_s(position) - validation_s - (position.closing_s or 0.0)
+        return position.epoch_started_s + self._epoch_s(position) - validation_s - self._closing_s(position)
+
+    def _closing_s(self, position: Position) -> float:
+        return min(FIRST_CLOSING_S, 0.1 * self.budget_s) if position.closing_s is None else position.closing_s

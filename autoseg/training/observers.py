@@ -1,5 +1,6 @@
 """Who follows a training: files in its folder, the terminal, anything with these five methods."""
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +133,8 @@ class FoldFiles:
 
     def started(self, start: Start) -> None:
         """Remember what the outputs are called."""
+        # Before the first step: importing matplotlib takes seconds on a loaded machine, which no epoch should be charged.
+        importlib.import_module("matplotlib.backends.backend_agg")
         self._output_names = start.output_names
 
     def stepped(self, step: Step) -> None:

@@ -180,7 +180,7 @@ def test_a_time_budget_trains_at_least_a_step_and_shares_the_time(planned):
     results = run(planned, name="timed", folds=("0", "1"), time_budget_s=6)
     assert [result.card.budget_s for result in results] == [3, 3]
     assert all(result.card.steps >= 1 for result in results)
-    assert all(result.card.seconds == pytest.approx(3, abs=1) for result in results)
+    assert all(result.card.seconds == pytest.approx(3, abs=2) for result in results)
     assert time.monotonic() - begun < 15
 
 
