@@ -180,8 +180,9 @@ def test_a_time_budget_trains_at_least_a_step_and_shares_the_time(planned):
     results = run(planned, name="timed", folds=("0", "1"), time_budget_s=6)
     assert [result.card.budget_s for result in results] == [3, 3]
     assert all(result.card.steps >= 1 for result in results)
-    assert all(result.card.seconds == pytest.approx(3, abs=2) for result in results)
-    assert time.monotonic() - begun < 15
+    # That a budget is kept is tested with a clock of its own (test_loop.py): here other work takes its share.
+    assert all(1.5 < result.card.seconds < 12 for result in results)
+    assert time.monotonic() - begun < 40
 
 
 def test_unknown_configurations_and_folds_are_refused_with_the_nearest(planned):
