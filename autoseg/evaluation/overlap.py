@@ -40,6 +40,12 @@ class Counts:
         return _ratio(self.true_positive, self.predicted + self.false_negative)
 
     @property
+    def accuracy(self) -> float | None:
+        """(TP + TN) / all voxels, 0 to 1: near 1 for any small structure; None without a voxel."""
+        right = self.true_positive + self.true_negative
+        return _ratio(right, right + self.false_positive + self.false_negative)
+
+    @property
     def sensitivity(self) -> float | None:
         """TP / (TP + FN), the share of the reference that was found; None when the reference is empty."""
         return _ratio(self.true_positive, self.reference)

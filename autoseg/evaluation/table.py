@@ -7,23 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoseg.artefacts import written_whole
-from autoseg.evaluation.evaluate import Evaluation, Metrics, Summary
+from autoseg.evaluation.evaluate import Evaluation
+from autoseg.evaluation.metrics import about
+from autoseg.evaluation.summary import Metrics, Summary
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 SHOWN = ("dice", "sensitivity", "specificity", "precision", "hd95_mm", "predicted_ml", "reference_ml")
 """The metrics of the table in the terminal, in order; the files hold all."""
-HEADINGS = {
-    "dice": "Dice",
-    "iou": "IoU",
-    "sensitivity": "Sens.",
-    "specificity": "Spec.",
-    "precision": "Prec.",
-    "hd95_mm": "HD95 mm",
-    "predicted_ml": "Pred. ml",
-    "reference_ml": "Ref. ml",
-}
 COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
 UNDEFINED = "–"
 MEAN = "mean"
@@ -78,7 +70,7 @@ def summary_table(evaluation: Evaluation) -> "Table":
     )
     table.add_column("", overflow="fold", min_width=4)
     for metric in shown:
-        table.add_column(HEADINGS[metric], justify="right", no_wrap=True)
+        table.add_column(about(metric).heading, justify="right", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
     last = ""
     for kind, name, metrics in summary_rows(evaluation):
@@ -108,7 +100,7 @@ def _undefined(evaluation: Evaluation) -> str | None:
     """How many cases each metric left out of its mean, e.g. "ET: Dice 1, HD95 mm 2"; None if all counted."""
     lines = []
     for _, name, metrics in summary_rows(evaluation):
-        left_out = [f"{HEADINGS.get(metric, metric)} {s.undefined}" for metric, s in metrics.items() if s.undefined]
+        left_out = [f"{about(metric).heading} {s.undefined}" for metric, s in metrics.items() if s.undefined]
         if left_out and name != MEAN:
             lines.append(f"{name}: {', '.join(left_out)}")
     return "\n".join(["Undefined, so not in the mean (number of cases)", *lines]) if lines else None

@@ -1,6 +1,5 @@
 """What the fingerprint needs to know about one case, measured in one read of its files."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,11 +7,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from autoseg.artefacts import FROZEN
+from autoseg.data.box import Box, around, nonzero_box, whole
 from autoseg.data.image import Geometry
 from autoseg.data.labels import LabelScheme
 from autoseg.fingerprint.statistics import IntensitySummary, join, summarise
-
-Box = tuple[slice, slice, slice]
 
 
 class CaseShape(BaseModel):
@@ -56,7 +54,7 @@ class Measuring:
 
     def add(self, channel: NDArray[np.generic]) -> None:
         """Measure the next channel (z, y, x), all of whose voxels are numbers."""
-        self._box = _around(self._box, nonzero_box(channel))
+        self._box = around(self._box, nonzero_box(channel))
         if self._count:
             values = channel[self._foreground]
             is_inside = self._box is not None and self._foreground_within(self._box) == self._count
@@ -64,7 +62,7 @@ class Measuring:
 
     def finish(self, geometry: Geometry) -> Measurement:
         """Size after cropping, and the intensities of the foreground within the crop, once all channels are there."""
-        box = self._box or (slice(0, geometry.shape[0]), slice(0, geometry.shape[1]), slice(0, geometry.shape[2]))
+        box = self._box or whole(geometry.shape)
         depth, height, width = (part.stop - part.start for part in box)
         shape = CaseShape(
             shape=geometry.shape,
@@ -96,43 +94,3 @@ def case_bytes(voxels: int, *, channels: int) -> int:
     times over for the labels, the foreground of one channel, its sorted copy and its copy in double precision.
     """
     return 8 * voxels * (channels + 4)
-
-
-def nonzero_box(channel: NDArray[np.generic]) -> Box | None:
-    """The smallest box that holds all voxels (z, y, x) that are not zero; None if there are none.
-
-    Filling the holes of the mask, as cropping does later, does not change its box.
-    """
-    z = _extent(channel, 0)
-    if z is None:
-        return None
-    within = channel[z]
-    y = _extent(within, 1)
-    x = _extent(within[:, y], 2)
-    assert y is not None, "some voxel within z is not zero"
-    assert x is not None, "some voxel within z and y is not zero"
-    return z, y, x
-
-
-def _around(first: Box | None, second: Box | None) -> Box | None:
-    """The smallest box that holds both."""
-    if first is None or second is None:
-        return first or second
-    z, y, x = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True))
-    return z, y, x
-
-
-def _extent(voxels: NDArray[np.generic], axis: int) -> slice | None:
-    """From the first to the last slice along `axis` with a voxel that is not zero; None if there is none."""
-    length = voxels.shape[axis]
-    first = _first_nonzero(voxels, axis, range(length))
-    if first is None:
-        return None
-    last = _first_nonzero(voxels, axis, range(length - 1, first - 1, -1))
-    return slice(first, first + 1 if last is None else last + 1)
-
-
-def _first_nonzero(voxels: NDArray[np.generic], axis: int, indices: Sequence[int]) -> int | None:
-    # From the outside inwards: scans without an empty border are done after one slice at each end.
-    slices = np.moveaxis(voxels, axis, 0)
-    return next((index for index in indices if np.count_nonzero(slices[index])), None)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from autoseg.artefacts import FROZEN
+from autoseg.data.box import nonzero_box, whole
 from autoseg.data.image import Image, Shape, Spacing, reorient, reorient_spacing
 from autoseg.data.labels import OUTSIDE
 from autoseg.errors import ImageError
@@ -118,16 +119,10 @@ def body(voxels: NDArray[np.generic]) -> tuple[tuple[tuple[int, int], ...], NDAr
     mask = np.zeros(voxels.shape[1:], dtype=bool)
     for channel in voxels:
         mask |= channel != 0
-    box = tuple(_extent(mask, axis) for axis in range(3))
-    mask = np.ascontiguousarray(mask[tuple(slice(*part) for part in box)])
+    box = nonzero_box(mask) or whole(mask.shape)
+    mask = np.ascontiguousarray(mask[box])
     _fill_holes(mask)
-    return box, mask
-
-
-def _extent(mask: NDArray[np.bool_], axis: int) -> tuple[int, int]:
-    others = tuple(other for other in range(3) if other != axis)
-    filled = np.flatnonzero(mask.any(axis=others))
-    return (int(filled[0]), int(filled[-1]) + 1) if len(filled) else (0, mask.shape[axis])
+    return tuple((part.start, part.stop) for part in box), mask
 
 
 def _fill_holes(mask: NDArray[np.bool_]) -> None:

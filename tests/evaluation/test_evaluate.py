@@ -3,7 +3,8 @@ import pytest
 
 from autoseg.data.labels import Label, LabelScheme, Region
 from autoseg.errors import EvaluationError, LabelError
-from autoseg.evaluation.evaluate import evaluate_case, over_foreground, summarise, summary
+from autoseg.evaluation.scores import evaluate_case
+from autoseg.evaluation.summary import summarise, summary
 
 BRATS = LabelScheme(
     labels=(
@@ -65,7 +66,11 @@ def test_an_empty_pair_is_undefined_and_an_empty_side_has_no_distance():
         "iou",
         "sensitivity",
         "precision",
+        "nsd",
+        "hd_mm",
         "hd95_mm",
+        "assd_mm",
+        *(f"lesion_{name}" for name in ("dice_2023", "hd95_2023_mm", "f1_2023", "dice_2026", "hd95_2026_mm", "f1_2026")),
     }
     assert (enhancing["specificity"], enhancing["predicted_ml"], enhancing["reference_ml"]) == (1, 0, 0)
     assert scores.labels["edema"].metrics["dice"] == 0
@@ -128,11 +133,11 @@ def test_a_summary_counts_only_what_is_defined():
 
 def test_the_foreground_mean_is_the_mean_of_the_structures_that_have_one():
     cases = [evaluated(row(2, 2, 1), row(2, 2, 2)).labels, evaluated(row(2, 0, 0), row(2, 2, 0)).labels]
-    structures = summarise(cases)
+    structures, foreground = summarise(cases)
     assert structures["edema"]["dice"].mean == pytest.approx((4 / 5 + 2 / 3) / 2)
     assert structures["necrotic"]["dice"].mean == 0
     assert structures["necrotic"]["dice"].undefined == 1
     assert structures["enhancing"]["dice"].mean is None
-    mean = over_foreground(structures)["dice"]
+    mean = foreground["dice"]
     assert mean.mean == pytest.approx((4 / 5 + 2 / 3) / 4)
     assert (mean.counted, mean.undefined) == (2, 1)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from autoseg.evaluation.surface import bounding_box, surface, surface_distances
+from autoseg.evaluation.surface import surface, surface_distances
 
 MASKS = arrays(bool, st.tuples(*[st.integers(1, 6)] * 3), elements=st.booleans())
 SPACINGS = st.tuples(*[st.floats(0.3, 6.0)] * 3)
@@ -93,26 +93,52 @@ def test_distances_agree_with_brute_force(data, spacing):
     for percentile in (95, 100):
         expected = max(np.percentile(side, percentile) for side in wanted)
         assert found.hausdorff(percentile) == pytest.approx(expected, abs=1e-6)
+    assert found.average() == pytest.approx(np.concatenate(wanted).mean(), abs=1e-6)
 
 
-@settings(max_examples=30)
-@given(arrays(bool, (5, 6, 4)), arrays(bool, (5, 6, 4)), st.tuples(*[st.integers(1, 4)] * 3))
-def test_the_hausdorff_distance_of_hollow_masks_agrees_with_simpleitk(first, second, spacing):
-    assume(first.any() and second.any())
-    # SimpleITK measures between whole masks; those without an inside are their own surface.
-    first, second = surface(first, is_flat=False), surface(second, is_flat=False)
-    images = [SimpleITK.GetImageFromArray(mask.astype(np.uint8)) for mask in (first, second)]
-    for image in images:
+def by_simpleitk(first, second, spacing):
+    """Directed surface distances from SimpleITK's contours and its distance maps."""
+    contours, maps = [], []
+    for mask in (first, second):
+        image = SimpleITK.GetImageFromArray(np.pad(mask, 1).astype(np.uint8))
         image.SetSpacing([float(step) for step in reversed(spacing)])
-    measure = SimpleITK.HausdorffDistanceImageFilter()
-    measure.Execute(*images)
-    assert distances(first, second, spacing).hausdorff(100) == pytest.approx(measure.GetHausdorffDistance(), abs=1e-4)
+        contour = SimpleITK.LabelContour(image, fullyConnected=False)
+        squared = SimpleITK.SignedMaurerDistanceMap(contour, squaredDistance=True, useImageSpacing=True)
+        contours.append(SimpleITK.GetArrayFromImage(contour) > 0)
+        maps.append(np.sqrt(np.abs(SimpleITK.GetArrayFromImage(squared).astype(np.float64))))
+    return maps[1][contours[0]], maps[0][contours[1]]
 
 
-@given(arrays(bool, (3, 4, 5)))
-def test_the_bounding_box_holds_every_voxel_and_touches_some_on_each_side(mask):
-    cut = mask[bounding_box(mask)]
-    assert cut.sum() == mask.sum()
-    for axis in range(3):
-        sides = np.moveaxis(cut, axis, 0)
-        assert cut.size == 0 or (sides[0].any() and sides[-1].any())
+# Quarters, as SimpleITK's distance maps are in single precision.
+@settings(max_examples=40)
+@given(st.data(), st.tuples(*[st.integers(1, 24)] * 3))
+def test_all_distances_agree_with_simpleitk(data, quarters):
+    spacing = tuple(quarter / 4 for quarter in quarters)
+    first = data.draw(MASKS)
+    second = data.draw(arrays(bool, first.shape))
+    assume(first.any() and second.any())
+    found = distances(first, second, spacing)
+    wanted = by_simpleitk(first, second, spacing)
+    for percentile in (95, 100):
+        expected = max(np.percentile(side, percentile) for side in wanted)
+        assert found.hausdorff(percentile) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert found.average() == pytest.approx(np.concatenate(wanted).mean(), rel=1e-6, abs=1e-6)
+
+
+def test_the_average_distance_is_over_the_surface_voxels_of_both_masks():
+    plate = box((1, 1, 9), 0, 0, slice(0, 1))
+    pair = plate | box((1, 1, 9), 0, 0, slice(6, 7))
+    # One voxel is at 0 of the pair; of the pair, one is at 0 and one at 6 voxels of 2 mm.
+    assert distances(plate, pair, (1.0, 1.0, 2.0)).average() == pytest.approx(12 / 3)
+    assert distances(plate, np.zeros_like(plate)).average() is None
+
+
+def test_far_voxels_are_found_as_well_as_near_ones():
+    rng = np.random.default_rng(0)
+    first, second = np.zeros((2, 40, 40, 40), dtype=bool)
+    first[tuple(rng.integers(0, 12, (3, 60)))] = True
+    second[tuple(rng.integers(8, 40, (3, 60)))] = True
+    found, wanted = distances(first, second, (3.0, 0.7, 1.1)), brute_force(first, second, (3.0, 0.7, 1.1))
+    np.testing.assert_allclose(found.from_prediction, wanted[0], atol=1e-9)
+    np.testing.assert_allclose(found.from_reference, wanted[1], atol=1e-9)
+    assert found.average() == pytest.approx(np.concatenate(wanted).mean(), abs=1e-9)

@@ -2,11 +2,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from scipy.ndimage import binary_fill_holes, find_objects
+from scipy.ndimage import find_objects
 
 from autoseg.data.check import count_values
 from autoseg.data.image import FLAT_SPACING_MM
-from autoseg.fingerprint.case import Measuring, nonzero_box
+from autoseg.fingerprint.case import Measuring
 from tests.fingerprint.made_up import SCHEME, geometry, ramp
 
 
@@ -29,13 +29,6 @@ def test_the_crop_holds_what_is_not_zero_in_some_channel():
 def test_an_empty_image_is_not_cropped():
     found = measure(np.zeros((2, 2, 3, 4)), np.zeros((2, 3, 4), dtype=np.uint8), geometry((2, 3, 4)))
     assert found.shape.shape_after_crop == (2, 3, 4)
-
-
-@given(arrays.arrays(np.int8, st.tuples(*[st.integers(1, 5)] * 3), elements=st.sampled_from([0, 0, 0, 1])))
-def test_the_box_is_scipys_box_of_the_mask_with_its_holes_filled(channel):
-    mask = binary_fill_holes(channel != 0)
-    expected = find_objects(mask.astype(int))[0] if mask.any() else None
-    assert nonzero_box(channel) == expected
 
 
 @given(
