@@ -22,12 +22,12 @@ class LesionRule(BaseModel):
     """
 
     model_config = FROZEN
-    dilation: int = Field(3, ge=0)
-    minimum_voxels: int = Field(50, ge=0)
-    penalty_mm: float = Field(374.0, ge=0)
-    least_dice: float = Field(1e-6, gt=0, le=1)
-    small_voxels: int = Field(0, ge=0)
-    small_dice: float = Field(1e-6, gt=0, le=1)
+    dilation: int = Field(default=3, ge=0)
+    minimum_voxels: int = Field(default=50, ge=0)
+    penalty_mm: float = Field(default=374.0, ge=0)
+    least_dice: float = Field(default=1e-6, gt=0, le=1)
+    small_voxels: int = Field(default=0, ge=0)
+    small_dice: float = Field(default=1e-6, gt=0, le=1)
 
 
 LESION_RULES: Mapping[str, LesionRule] = {
@@ -101,8 +101,8 @@ class Lesions:
         merged, found = _parts(np.where(self.reference, grown, 0), count=lesions), self._found
         # A prediction belongs to each lesion whose dilated mask it enters.
         enters = _shared(grown, found.numbers, rows=lesions, columns=found.count) > 0
-        counted = np.flatnonzero(merged.sizes >= rule.minimum_voxels)
-        pairs = [self._scores(merged, lesion, found, np.flatnonzero(enters[lesion])) for lesion in counted]
+        counted = np.flatnonzero(merged.sizes >= rule.minimum_voxels).tolist()
+        pairs = [self._scores(merged, lesion, found, np.flatnonzero(enters[lesion]).tolist()) for lesion in counted]
         hit = [pair for pair in pairs if pair is not None]
         missed, invented = len(pairs) - len(hit), int(np.count_nonzero(~enters.any(axis=0)))
         entries = len(pairs) + invented
@@ -139,6 +139,9 @@ class Lesions:
             hd95_mm=sum(distances) / len(distances) if distances else None,
         )
 
+    def _distances(self, predicted: Mask, reference: Mask) -> SurfaceDistances:
+        return surface_distances(predicted, reference, spacing_mm=self.spacing_mm, is_flat=self.is_flat)
+
     @cached_property
     def _found(self) -> Parts:
         return _parts(*_labelled(self.predicted))
@@ -156,8 +159,7 @@ class Lesions:
         chosen[np.asarray(parts) + 1] = True
         predicted = chosen[found.numbers[box]]
         dice = 2 * np.count_nonzero(predicted & reference) / (found.sizes[parts].sum() + truth.sizes[lesion])
-        grid = {"spacing_mm": self.spacing_mm, "is_flat": self.is_flat}
-        distances = self.whole if is_all else surface_distances(predicted, reference, **grid)
+        distances = self.whole if is_all else self._distances(predicted, reference)
         hd95 = distances.hausdorff(95)
         assert hd95 is not None, "both hold voxels"
         return float(dice), hd95
@@ -191,7 +193,7 @@ def _dilated(mask: Mask, *, steps: int) -> Mask:
 
 
 def _spread(mask: Mask, *, axis: int) -> Mask:
-    wider = mask.copy()
+    wider: Mask = mask.copy()
     along, source = np.moveaxis(wider, axis, 0), np.moveaxis(mask, axis, 0)
     along[1:] |= source[:-1]
     along[:-1] |= source[1:]

@@ -38,8 +38,13 @@ class Comparison:
     @cached_property
     def surface_dice(self) -> float | None:
         """The share of both surfaces within the tolerance of the other."""
-        grid = {"spacing_mm": self.spacing_mm, "is_flat": self.is_flat}
-        return surface_dice(self.predicted, self.reference, **grid, tolerance_mm=self.settings.tolerance_mm)
+        return surface_dice(
+            self.predicted,
+            self.reference,
+            spacing_mm=self.spacing_mm,
+            is_flat=self.is_flat,
+            tolerance_mm=self.settings.tolerance_mm,
+        )
 
     @cached_property
     def lesions_2023(self) -> LesionScores:

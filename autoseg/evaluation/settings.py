@@ -56,7 +56,7 @@ class Settings(BaseModel):
     """
 
     model_config = FROZEN
-    tolerance_mm: float = Field(1.0, ge=0)
+    tolerance_mm: float = Field(default=1.0, ge=0)
     lesions: LesionRule = LESION_RULES["gli"]
     undefined: Convention = CONVENTIONS["none"]
 

@@ -2,12 +2,12 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoseg.artefacts import written_whole
-from autoseg.evaluation.evaluate import Evaluation
+from autoseg.evaluation.evaluate import Evaluation, Stratum
 from autoseg.evaluation.metrics import about
 from autoseg.evaluation.summary import Metrics, Summary
 
@@ -38,7 +38,7 @@ def write_case_table(evaluation: Evaluation, path: Path) -> None:
         file.write(text.getvalue().encode())
 
 
-def summary_rows(evaluation: Evaluation) -> Iterator[tuple[str, str, Metrics]]:
+def summary_rows(evaluation: Evaluation | Stratum) -> Iterator[tuple[str, str, Metrics]]:
     """(kind, name, summaries) of each region and each label, each kind followed by its mean over the structures."""
     for kind, structures, mean in (
         ("region", evaluation.regions, evaluation.foreground_regions),
@@ -61,7 +61,7 @@ def summary_table(evaluation: Evaluation) -> "Table":
     shown = [metric for metric in SHOWN if metric in evaluation.metrics]
     table = Table(
         title=f"Mean of {len(evaluation.cases)} cases (± standard deviation)",
-        caption=_undefined(evaluation),
+        caption=_undefined(evaluation, shown),
         title_justify="left",
         caption_justify="left",
         box=SIMPLE_HEAD,
@@ -96,11 +96,11 @@ def _cases(metrics: Metrics) -> str:
     return "" if first is None else str(first.counted + first.undefined)
 
 
-def _undefined(evaluation: Evaluation) -> str | None:
-    """How many cases each metric left out of its mean, e.g. "ET: Dice 1, HD95 mm 2"; None if all counted."""
+def _undefined(evaluation: Evaluation, shown: Sequence[str]) -> str | None:
+    """How many cases each shown metric left out of its mean, e.g. "ET: Dice 1, HD95 mm 2"; None if all counted."""
     lines = []
-    for _, name, metrics in summary_rows(evaluation):
-        left_out = [f"{about(metric).heading} {s.undefined}" for metric, s in metrics.items() if s.undefined]
-        if left_out and name != MEAN:
-            lines.append(f"{name}: {', '.join(left_out)}")
+    for _, structure, metrics in summary_rows(evaluation):
+        left_out = [f"{about(name).heading} {metrics[name].undefined}" for name in shown if metrics[name].undefined]
+        if left_out and structure != MEAN:
+            lines.append(f"{structure}: {', '.join(left_out)}")
     return "\n".join(["Undefined, so not in the mean (number of cases)", *lines]) if lines else None

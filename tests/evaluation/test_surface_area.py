@@ -72,7 +72,7 @@ def test_it_agrees_with_the_published_implementation(data, spacing, tolerance):
     metrics = pytest.importorskip("surface_distance.metrics", reason="the published implementation is not installed")
     first = data.draw(MASKS)
     second = data.draw(arrays(bool, first.shape))
-    assume(first.any() or second.any())
+    assume(first.any() and second.any())  # it cannot do with one empty under numpy 2
     wanted = metrics.compute_surface_distances(second, first, spacing)
     expected = metrics.compute_surface_dice_at_tolerance(wanted, tolerance)
     assert nsd(first, second, spacing, tolerance) == pytest.approx(expected, abs=1e-6)

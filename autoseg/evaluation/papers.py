@@ -1,0 +1,68 @@
+"""An evaluation as a table for a paper: LaTeX or Markdown."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from autoseg.evaluation.evaluate import Evaluation, Stratum
+from autoseg.evaluation.metrics import about
+from autoseg.evaluation.summary import Summary
+from autoseg.evaluation.table import MEAN, summary_rows
+
+PAPER_METRICS = ("dice", "sensitivity", "specificity", "hd95_mm", "nsd")
+"""What a paper's table shows unless it is told otherwise."""
+
+Rows = Sequence[Sequence[str]]
+
+
+def latex_table(rows: Rows) -> str:
+    """Rows, the first of them headings, as a `tabular` with booktabs rules."""
+    lines = [" & ".join(map(_latex, row)) + r" \\" for row in rows]
+    columns = "l" + "r" * (len(rows[0]) - 1)
+    body = "\n".join(lines[1:])
+    return f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{lines[0]}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
+
+
+def markdown_table(rows: Rows) -> str:
+    """Rows, the first of them headings, as a table of Markdown."""
+    ruler = ["---", *["---:"] * (len(rows[0]) - 1)]
+    return "".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in (rows[0], ruler, *rows[1:])
+    )
+
+
+FORMATS: Mapping[str, Callable[[Rows], str]] = {"latex": latex_table, "markdown": markdown_table}
+"""How a table can be written, by name."""
+
+
+def paper_rows(evaluation: Evaluation, metrics: Sequence[str]) -> Rows:
+    """Headings, then a row for each structure: mean, 95 % interval and number of cases that counted, per metric.
+
+    With strata, these follow for each of them.
+    """
+    rows = [["", *(about(metric).heading for metric in metrics)]]
+    rows += _rows(evaluation, metrics, prefix="")
+    for stratum in evaluation.strata:
+        rows += _rows(stratum, metrics, prefix=f"{stratum.value}: ")
+    return rows
+
+
+def _rows(group: Evaluation | Stratum, metrics: Sequence[str], *, prefix: str) -> list[list[str]]:
+    return [
+        [f"{prefix}{name}{f' of {kind}s' if name == MEAN else ''}", *(_cell(values[metric], metric) for metric in metrics)]
+        for kind, name, values in summary_rows(group)
+    ]
+
+
+def _cell(summary: Summary, metric: str) -> str:
+    if summary.mean is None:
+        return "–"
+    decimals = about(metric).decimals
+    bounds = (
+        "" if summary.low is None or summary.high is None else f" [{summary.low:.{decimals}f}, {summary.high:.{decimals}f}]"
+    )
+    return f"{summary.mean:.{decimals}f}{bounds} (n={summary.counted})"
+
+
+def _latex(cell: str) -> str:
+    for plain, escaped in (("\\", r"\textbackslash "), ("_", r"\_"), ("%", r"\%"), ("&", r"\&"), ("#", r"\#"), ("–", "--")):
+        cell = cell.replace(plain, escaped)
+    return cell
