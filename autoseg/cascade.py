@@ -29,6 +29,7 @@ from autoseg.preprocessing.run import store_of
 from autoseg.preprocessing.store import open_case
 from autoseg.progress import SILENT, Progress
 from autoseg.training import run
+from autoseg.training.distributed import ALONE, Ranks
 from autoseg.training.fold import FoldResult
 from autoseg.training.model_folder import Model, finished_folds, load_network, open_model
 from autoseg.training.observers import UNWATCHED, Observer
@@ -61,6 +62,7 @@ class _Surroundings:
     workers: int | None
     progress: Progress
     observer: Observer
+    ranks: Ranks
 
 
 def train(
@@ -77,6 +79,7 @@ def train(
     workers: int | None = None,
     progress: Progress = SILENT,
     observer: Observer = UNWATCHED,
+    ranks: Ranks = ALONE,
 ) -> list[FoldResult]:
     """Train a configuration as `autoseg.training.run.train` does, and before it the stage whose findings it refines.
 
@@ -86,13 +89,14 @@ def train(
     """
     plan = apply_settings(load(Plan, folder.plan_file, remake="autoseg_plan DATASET"), list(settings))
     chosen = plan.configurations.get(configuration)
-    around = _Surroundings(device, workers, progress, observer)
+    around = _Surroundings(device, workers, progress, observer, ranks)
     if threads is not None:
         torch.set_num_threads(threads)
     previous = None
     if chosen is not None and chosen.previous_stage is not None:
         first = _first_stage(folder, chosen, settings=settings, has_budget=time_budget_s is not None, around=around)
-        previous = _out_of_fold(folder, plan, chosen, first, model=folder.models / (name or configuration), around=around)
+        path = folder.models / (name or configuration)
+        previous = ranks.first_then_others(lambda: _out_of_fold(folder, plan, chosen, first, model=path, around=around))
     return run.train(
         folder,
         configuration,
@@ -107,6 +111,7 @@ def train(
         progress=progress,
         observer=observer,
         previous=previous,
+        ranks=ranks,
     )
 
 
@@ -173,6 +178,7 @@ def _train_first(
             workers=around.workers,
             progress=around.progress,
             observer=around.observer,
+            ranks=around.ranks,
         )
     except TrainingError as error:
         hint = f" Finish the first stage with the settings it was begun with: {command}" if begun else ""
@@ -257,7 +263,7 @@ def _find(
     if not pending:
         return
     member = Member(first.plan, first.configuration, (load_network(first, fold),))
-    predictor = Predictor([member], settings=Settings(device=around.device))
+    predictor = Predictor([member], settings=Settings(device=around.ranks.own_device(around.device)))
     described = f"{first.card.name} fold {fold} predicts its validation cases"
     for id_ in around.progress.track(pending, description=described, total=len(pending)):
         coarse, fine = open_case(stores.coarse, id_), open_case(stores.fine, id_)

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
+from autoseg.cli.folds import spread
 from autoseg.errors import AutosegError
 from autoseg.progress import SILENT, Progress
 
@@ -33,8 +35,16 @@ def command_line(function: Callable[..., None]) -> Callable[[], None]:
     app = typer.Typer(
         add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
     )
-    app.command()(ending_well(function))
+    app.command(cls=_Command)(ending_well(function))
     return app
+
+
+class _Command(TyperCommand):
+    """A command whose folds may follow one option; typer's own options take one value each."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words of the command line."""
+        return super().parse_args(ctx, spread(args))
 
 
 def ending_well(function: Callable[..., None]) -> Callable[..., None]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from autoseg.cli.console import USER_AT_FAULT, bars, command_line, print_json
+from autoseg.cli.folds import fold_names
 from autoseg.errors import PredictionError
 from autoseg.workspace import open_workspace
 
@@ -30,7 +31,7 @@ def predict(
         list[str] | None, typer.Option("-c", "--configuration", help="Trained configuration; several are averaged.")
     ] = None,
     fold: Annotated[
-        list[str] | None, typer.Option("-f", "--fold", help="Fold, or all (default: each trained one).")
+        list[str] | None, typer.Option("-f", "--fold", help="Fold, several as 0 1 2, or all (default: each trained one).")
     ] = None,
     checkpoint: Annotated[Literal["final", "best"], typer.Option(help="Which weights.")] = "final",
     step: Annotated[float, typer.Option(help="Distance of windows as a share of the patch.")] = 0.5,
@@ -57,7 +58,7 @@ def predict(
         inputs,
         output,
         models=models,
-        folds=fold or (),
+        folds=fold_names(fold),
         which=checkpoint,
         step=step,
         mirroring=mirroring,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autoseg.cli.console import bars, command_line, print_json
+from autoseg.cli.folds import fold_names
 from autoseg.cli.train_display import display
 from autoseg.errors import TrainingError
 
@@ -27,7 +28,9 @@ def train(
     fold: Annotated[
         list[str] | None,
         typer.Option(
-            "-f", "--fold", help="Fold 0 to 4, several as 0,1,2, or all for one model on every case (default: 0,1,2,3,4)."
+            "-f",
+            "--fold",
+            help="Fold, several as 0 1 2, or all for one model trained on every case (default: 0 1 2 3 4).",
         ),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the model (default: the configuration).")] = None,
@@ -50,27 +53,32 @@ def train(
 ) -> None:
     """Train a configuration, preprocessing first where needed; the same command resumes a run that was broken off."""
     from autoseg import cascade
+    from autoseg.training.distributed import joined
     from autoseg.workspace import open_workspace
 
-    quiet = quiet or as_json
-    if quiet:
-        logging.getLogger("autoseg").setLevel(logging.WARNING)
-    folder = open_workspace(workspace).chosen(dataset)
-    if not quiet and dataset is None:
-        print(f"Data set {folder.path.name}, planned last (another: -d).")
-    results = cascade.train(
-        folder,
-        configuration,
-        folds=[part for text in fold or [] for part in text.split(",") if part],
-        name=name,
-        settings=overrides(settings or (), epochs=epochs, iterations=iterations, seed=seed),
-        time_budget_s=None if time_budget is None else seconds_of(time_budget),
-        device=device,
-        threads=threads,
-        restart=restart,
-        progress=bars(quiet),
-        observer=display(quiet),
-    )
+    with joined() as ranks:
+        is_silent = quiet or as_json or not ranks.is_first
+        if is_silent:
+            logging.getLogger("autoseg").setLevel(logging.WARNING)
+        folder = open_workspace(workspace).chosen(dataset)
+        if not is_silent and dataset is None:
+            print(f"Data set {folder.path.name}, planned last (another: -d).")
+        results = cascade.train(
+            folder,
+            configuration,
+            folds=fold_names(fold),
+            name=name,
+            settings=overrides(settings or (), epochs=epochs, iterations=iterations, seed=seed),
+            time_budget_s=None if time_budget is None else seconds_of(time_budget),
+            device=device,
+            threads=threads,
+            restart=restart,
+            progress=bars(is_silent),
+            observer=display(is_silent),
+            ranks=ranks,
+        )
+    if not ranks.is_first:
+        return
     if as_json:
         print_json([_for_machines(result) for result in results])
     elif not quiet:

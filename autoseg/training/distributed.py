@@ -55,6 +55,19 @@ class Ranks:
             )
         return range(self.rank * samples // self.size, (self.rank + 1) * samples // self.size)
 
+    def own_device(self, name: str) -> str:
+        """The device of this process where the user names `name`: of several GPUs on a machine each takes its own.
+
+        Raises TrainingError for a GPU with a number, which all of them would take.
+        """
+        if self.local_size == 1:
+            return name
+        if name.startswith("cuda:"):
+            raise TrainingError(f"--device {name}: {self.local_size} processes would share it. Give --device cuda.")
+        if name == "cuda" or (name == "auto" and torch.cuda.is_available()):
+            return f"cuda:{self.local_rank}"
+        return name
+
     def agreed(self, value: float) -> float:
         """What the first process holds."""
         if self.size == 1:
@@ -169,16 +182,15 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Ranks]:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with _together():
         dist.init_process_group(backend, timeout=LONGEST_STEP)
-    try:
-        yield Ranks(
-            rank=int(environment["RANK"]),
-            size=size,
-            local_rank=int(environment.get("LOCAL_RANK", 0)),
-            local_size=int(environment.get("LOCAL_WORLD_SIZE", 1)),
-        )
-    finally:
-        _patience.clear()
-        dist.destroy_process_group()
+    yield Ranks(
+        rank=int(environment["RANK"]),
+        size=size,
+        local_rank=int(environment.get("LOCAL_RANK", 0)),
+        local_size=int(environment.get("LOCAL_WORLD_SIZE", 1)),
+    )
+    # Not after an error: others may wait for this process in vain, and it for them.
+    _patience.clear()
+    dist.destroy_process_group()
 
 
 _patience: list[dist.ProcessGroup] = []

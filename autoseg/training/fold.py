@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from autoseg.artefacts import load, save
 from autoseg.data.splits import Splits
@@ -22,6 +22,7 @@ from autoseg.preprocessing.store import StoredCase, open_case
 from autoseg.training.budget import Pace, StepPace, TimePace
 from autoseg.training.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint, save_weights
 from autoseg.training.device import Precision
+from autoseg.training.distributed import ALONE, Ranks
 from autoseg.training.interrupt import held_back
 from autoseg.training.loader import prefetch
 from autoseg.training.loop import ended_early, fit
@@ -31,6 +32,7 @@ from autoseg.training.patches import Batch, BatchSource, PatchSource
 from autoseg.training.previous_stage import OutOfFold
 from autoseg.training.setup import Setup, Surroundings
 from autoseg.training.state import TrainingState, as_checkpoint, new_state, restore
+from autoseg.training.whole_batch import WholeBatch, pool_norms
 
 BATCHES_AHEAD = 3
 
@@ -48,7 +50,10 @@ class FoldResult:
 
 @dataclass(frozen=True)
 class Task:
-    """What is the same for all folds of one call; `budget_s` is for each of them, `previous` for a cascade."""
+    """What is the same for all folds of one call; `budget_s` is for each of them, `previous` for a cascade.
+
+    `ranks` says which of several processes that train a fold together this one is.
+    """
 
     model: Path
     plan: Plan
@@ -60,25 +65,27 @@ class Task:
     budget_s: float | None
     observer: Observer
     previous: OutOfFold | None = None
+    ranks: Ranks = ALONE
 
 
 def train_fold(task: Task, fold: str) -> FoldResult:
     """Train a fold, from its last checkpoint if there is one; a finished fold is left alone.
 
-    Raises TrainingError while another process trains it.
+    Of several processes that train it together the first one looks after its folder. Raises TrainingError while another
+    run trains it.
     """
+    if not task.ranks.is_first:
+        return _take_part(task, fold)
     folder = fold_folder(task.model, fold)
     with alone_in(folder):
         for unfinished in folder.glob(".writing-*"):  # left by a run that was killed
             unfinished.unlink()
-        if (
-            (folder / FOLD_FILE).exists()
-            and stored_card(task, fold).finished
-            and weights_file(task.model, fold, "final").exists()
-        ):
+        task.ranks.wait()
+        if _is_finished(task, fold):
             logger.info("fold %s is finished; nothing to do (train it anew with --restart)", fold)
             return FoldResult(model=task.model, card=stored_card(task, fold), was_finished=True)
         state = _state(task, folder)
+        task.ranks.wait()  # until all have read the checkpoint
         start = _start(task, fold, state)
         observer = Several(FoldFiles(folder), task.observer)
         save(_fold_card(task, start, state, finished=False), folder / FOLD_FILE)
@@ -94,6 +101,7 @@ def train_fold(task: Task, fold: str) -> FoldResult:
         card = _fold_card(task, start, state, finished=True)
         save(card, folder / FOLD_FILE)
         remove_checkpoints(folder)
+        task.ranks.wait()
         return FoldResult(model=task.model, card=card, was_finished=False)
 
 
@@ -107,6 +115,23 @@ def alone_in(folder: Path) -> AbstractContextManager[None]:
     )
 
 
+def _take_part(task: Task, fold: str) -> FoldResult:
+    """Train a fold with the process that looks after its folder, waiting for it wherever that writes."""
+    task.ranks.wait()
+    if _is_finished(task, fold):
+        return FoldResult(model=task.model, card=stored_card(task, fold), was_finished=True)
+    state = _state(task, fold_folder(task.model, fold))
+    task.ranks.wait()
+    _fit(task, fold, state, UNWATCHED)
+    task.ranks.wait()
+    return FoldResult(model=task.model, card=stored_card(task, fold), was_finished=False)
+
+
+def _is_finished(task: Task, fold: str) -> bool:
+    has_begun = (fold_folder(task.model, fold) / FOLD_FILE).exists()
+    return has_begun and stored_card(task, fold).finished and weights_file(task.model, fold, "final").exists()
+
+
 def _state(task: Task, folder: Path) -> TrainingState:
     """The state to train on from: fresh, or as the last whole checkpoint has it."""
     if task.device.type == "cuda":
@@ -116,18 +141,28 @@ def _state(task: Task, folder: Path) -> TrainingState:
     checkpoint = load_checkpoint(folder)
     if checkpoint is not None:
         restore(state, checkpoint)
+    _join(network, task.ranks)
     return state
 
 
+def _join(network: nn.Module, ranks: Ranks) -> None:
+    """Let a network be trained by several processes."""
+    ranks.make_alike(network)
+    pool_norms(network, ranks)
+
+
 def _fit(task: Task, fold: str, state: TrainingState, observer: Observer) -> None:
-    folder = fold_folder(task.model, fold)
+    folder, ranks = fold_folder(task.model, fold), task.ranks
     with held_back() as interrupted:
         around = Surroundings(
             save=lambda state: save_checkpoint(as_checkpoint(state), folder),
             save_best=lambda state: save_weights(state.weights, weights_file(task.model, fold, "best")),
-            interrupted=interrupted,
+            interrupted=lambda: ranks.any(interrupted()),
             observer=observer,
+            clock=ranks.clock(),
         )
+        if not ranks.is_first:
+            around = replace(around, save=_forgotten, save_best=_forgotten)
         fit(state, _setup(task, fold, _pace(task)), around)
 
 
@@ -136,7 +171,14 @@ def measure_step_s(task: Task, fold: str) -> float:
     settings = task.plan.training
     network = network_of(task.plan, task.configuration)
     state = new_state(network, settings=settings, device=task.device, precision=task.precision)
-    around = Surroundings(save=_forgotten, save_best=_forgotten, interrupted=lambda: False, observer=UNWATCHED)
+    _join(network, task.ranks)
+    around = Surroundings(
+        save=_forgotten,
+        save_best=_forgotten,
+        interrupted=lambda: False,
+        observer=UNWATCHED,
+        clock=task.ranks.clock(),
+    )
     fit(state, _setup(task, fold, StepPace(epochs=1, iterations=2, validation=1)), around)
     assert state.position.step_s is not None, "two steps have been made"
     return state.position.step_s
@@ -152,7 +194,7 @@ def _setup(task: Task, fold: str, pace: Pace) -> Setup:
     return Setup(
         settings=settings,
         labels=task.plan.labels,
-        loss=loss_of(task),
+        loss=WholeBatch(loss_of(task), task.ranks, task.configuration.batch_size),
         device=task.device,
         precision=task.precision,
         pace=pace,
@@ -161,6 +203,7 @@ def _setup(task: Task, fold: str, pace: Pace) -> Setup:
         stream=partial(_ahead, patience_s=settings.watchdog_s),
         epochs=pace.epochs if isinstance(pace, StepPace) else None,
         iterations=pace.iterations if isinstance(pace, StepPace) else None,
+        ranks=task.ranks,
     )
 
 
@@ -194,6 +237,7 @@ def _source(task: Task, ids: Sequence[str], *, augment: bool) -> BatchSource:
         augment=augment,
         # A GPU augments in passing what would keep several processor cores busy.
         device=task.device if task.device.type == "cuda" else "cpu",
+        share=task.ranks.share(task.configuration.batch_size),
     )
 
 

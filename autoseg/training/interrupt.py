@@ -2,20 +2,24 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 CAUGHT = (signal.SIGINT, signal.SIGTERM)
+SAME_S = 1.0
+"""A signal that comes again so soon is the same one: terminals and launchers give it to a process and to its parent."""
 
 
 @contextmanager
-def held_back() -> Iterator[Callable[[], bool]]:
-    """A function that says whether a signal has come; a second signal acts at once.
+def held_back(clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[[], bool]]:
+    """A function that says whether a signal has come; the same signal again, a second later or more, acts at once.
 
     Outside the main thread, where Python delivers no signals, it always says False.
     """
     came = threading.Event()
+    first_s: dict[int, float] = {}
     if threading.current_thread() is not threading.main_thread():
         yield came.is_set
         return
@@ -23,8 +27,10 @@ def held_back() -> Iterator[Callable[[], bool]]:
 
     def note(number: int, frame: FrameType | None) -> None:
         came.set()
-        # Whoever asks twice does not want to wait for the checkpoint.
-        signal.signal(number, before[number])
+        if clock() - first_s.setdefault(number, clock()) > SAME_S:
+            # Whoever asks twice does not want to wait for the checkpoint.
+            signal.signal(number, before[number])
+            signal.raise_signal(number)
 
     for caught in CAUGHT:
         signal.signal(caught, note)

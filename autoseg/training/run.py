@@ -21,6 +21,7 @@ from autoseg.planning.settings import apply_settings
 from autoseg.preprocessing.run import Manifest, preprocess, store_of, stored_as
 from autoseg.progress import SILENT, Progress
 from autoseg.training.device import choose_device, choose_precision
+from autoseg.training.distributed import ALONE, Ranks
 from autoseg.training.fold import FoldResult, Task, alone_in, forget, loss_of, measure_step_s, stored_card, train_fold
 from autoseg.training.model_folder import (
     CARD_FILE,
@@ -58,13 +59,15 @@ def train(
     progress: Progress = SILENT,
     observer: Observer = UNWATCHED,
     previous: OutOfFold | None = None,
+    ranks: Ranks = ALONE,
 ) -> list[FoldResult]:
     """Train `folds` (all of the cross-validation by default) of a configuration, one after another.
 
     Preprocesses what is not up to date, resumes folds that were broken off and leaves finished ones alone. `settings` are
     KEY=VALUE overrides of the plan. `time_budget_s` is shared evenly by the folds; preprocessing and the two steps that
     measure how many fit are not counted. Where few fit, batch, optimiser and augmentation are changed to suit. `restart`
-    deletes the folds first. `previous` is for the second stage of a cascade: `autoseg.cascade.train` sees to it. Raises
+    deletes the folds first. `previous` is for the second stage of a cascade: `autoseg.cascade.train` sees to it. Several
+    processes started by torchrun train each fold together when all call this with their `ranks`. Raises
     UnknownNameError for a configuration or fold that does not exist, StaleError when the data has changed since it was
     planned, and TrainingError when the model folder was trained with other settings.
     """
@@ -72,13 +75,13 @@ def train(
     if configuration not in plan.configurations:
         raise unknown_name("configuration", configuration, plan.configurations)
     _check_previous(plan.configurations[configuration], previous)
-    splits = load_splits(folder)
+    splits = ranks.first_then_others(lambda: load_splits(folder))
     folds = list(dict.fromkeys(folds)) or list(splits.names)
     for fold in folds:
         splits.fold(fold)
     if threads is not None:
         torch.set_num_threads(threads)
-    where = choose_device(device)
+    where = choose_device(ranks.own_device(device))
     task = Task(
         model=folder.model(name or configuration),
         plan=plan,
@@ -90,17 +93,23 @@ def train(
         budget_s=None if time_budget_s is None else time_budget_s / len(folds),
         observer=observer,
         previous=previous,
+        ranks=ranks,
     )
+    ranks.share(task.configuration.batch_size)
     _refuse_unknown_parts(task)
-    prepare_cases(folder, plan, configuration, workers=workers, progress=progress)
+    ranks.first_then_others(lambda: prepare_cases(folder, plan, configuration, workers=workers, progress=progress))
     if restart:
-        for fold in folds:
-            with alone_in(fold_folder(task.model, fold)):
-                forget(fold_folder(task.model, fold))
+        ranks.only_first(lambda: _forget(task.model, folds))
     step_s = None if task.budget_s is None else _step_s(task, folds)
     if task.budget_s is not None and step_s is not None:
         task = _fitted(task, step_s=step_s, budget_s=task.budget_s, settings=settings)
     return _train_folds(task, folds, name=name or configuration, step_s=step_s)
+
+
+def _forget(model: Path, folds: Sequence[str]) -> None:
+    for fold in folds:
+        with alone_in(fold_folder(model, fold)):
+            forget(fold_folder(model, fold))
 
 
 def _refuse_unknown_parts(task: Task) -> None:
@@ -190,10 +199,15 @@ def _train_folds(task: Task, folds: Sequence[str], *, name: str, step_s: float |
         made_from=task.plan.made_from,
         step_s=step_s,
     )
+    task.ranks.only_first(lambda: _begin(task, card))
+    return [train_fold(task, fold) for fold in folds]
+
+
+def _begin(task: Task, card: ModelCard) -> None:
+    """Write what a model folder holds beside its folds."""
     write_model(task.model, plan=task.plan, card=card, splits=task.splits)
     if task.previous is not None:
         save(task.previous.stage, task.model / PREVIOUS_FILE)
-    return [train_fold(task, fold) for fold in folds]
 
 
 def _check_same_settings(task: Task, folds: Sequence[str]) -> None:

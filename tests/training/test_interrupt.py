@@ -17,10 +17,14 @@ def test_a_signal_is_noted_instead_of_ending_the_program(number):
     assert signal.getsignal(number) is before
 
 
-def test_a_second_interrupt_acts_at_once():
-    with held_back() as came:
+def test_a_second_interrupt_acts_at_once_unless_it_is_the_first_one_passed_on():
+    seconds = 0.0
+    with held_back(lambda: seconds) as came:
         signal.raise_signal(signal.SIGINT)
         assert came()
+        seconds = 0.5
+        signal.raise_signal(signal.SIGINT)
+        seconds = 1.5
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
 

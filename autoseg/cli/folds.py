@@ -1,0 +1,34 @@
+"""Folds on the command line: `-f 0 1 2`, `-f 0,1,2`, `-f 0 -f 1` and `-f all` mean what they seem to."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+FOLD_OPTIONS = ("-f", "--fold")
+
+_FOLD = re.compile(r"all|\d+(,\d+)*")
+
+
+def spread(words: Sequence[str]) -> list[str]:
+    """The words of a command line with `-f` before each of the folds that follow one; parsers take one value each."""
+    return list(_spread(words))
+
+
+def _spread(words: Sequence[str]) -> Iterator[str]:
+    option = None
+    is_first = False
+    for word in words:
+        if word in FOLD_OPTIONS:
+            option, is_first = word, True
+        elif option is not None and not is_first:
+            if _FOLD.fullmatch(word):
+                yield option
+            else:
+                option = None
+        else:
+            is_first = False
+        yield word
+
+
+def fold_names(texts: Sequence[str] | None) -> list[str]:
+    """The folds that all values of the option name, commas taken apart."""
+    return [part for text in texts or () for part in text.split(",") if part]
