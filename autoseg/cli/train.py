@@ -115,3 +115,6 @@ def _report(results: Sequence["FoldResult"]) -> None:
 
 
 main = command_line(train)
+
+if __name__ == "__main__":
+    main()
