@@ -21,8 +21,9 @@ from autoseg.errors import StaleError, TrainingError
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.planning.settings import apply_settings
 from autoseg.prediction.ensemble import Member
-from autoseg.prediction.predictor import Predictor, Settings
+from autoseg.prediction.predictor import Predictor
 from autoseg.prediction.previous_stage import before_resampling, refined_classes
+from autoseg.prediction.settings import Settings
 from autoseg.preprocessing.case import Prepared
 from autoseg.preprocessing.previous_maps import is_map_stored, save_map
 from autoseg.preprocessing.run import store_of
@@ -274,7 +275,7 @@ def _find(
             )
         (scores,) = predictor.scores([Prepared(np.array(coarse.image, dtype=np.float32), None, coarse.placement)])
         classes = refined_classes(
-            scores.logits,
+            scores,
             source=coarse.placement,
             target=fine.placement,
             resampling=first.configuration.resampling,

@@ -113,7 +113,7 @@ class _Task(Generic[T, R]):
         waiting = deque(range(len(items)))
         while waiting:
             under_way: dict[Future[_Outcome], int] = {}
-            with _pool(workers) as pool:
+            with fresh_pool(workers) as pool:
                 try:
                     while waiting or under_way:
                         # No more cases than workers at a time, so that it is known which ones a killed worker had.
@@ -131,7 +131,7 @@ class _Task(Generic[T, R]):
                 yield index, self._alone(items[index])
 
     def _alone(self, item: T) -> R:
-        with _pool(1) as pool:
+        with fresh_pool(1) as pool:
             try:
                 outcome = pool.submit(_attempt, self.function, item).result()
             except BrokenProcessPool as error:
@@ -142,7 +142,8 @@ class _Task(Generic[T, R]):
         return self.opened(outcome, item)
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
+def fresh_pool(workers: int) -> ProcessPoolExecutor:
+    """So many new processes that import what they need, with one thread for numerical libraries each."""
     return ProcessPoolExecutor(max_workers=workers, mp_context=_FreshContext(), initializer=_use_one_thread)
 
 
@@ -195,7 +196,22 @@ def free_memory() -> int:
         allowed, taken = (_words(Path("/sys/fs/cgroup") / file) for file in (limit, used))
         if allowed and taken and allowed[0].isdigit():
             free = min(free, int(allowed[0]) - int(taken[0]))
-    return max(free, 0)
+    return max(min(free, _allowed_memory()), 0)
+
+
+def _allowed_memory() -> int:
+    """Bytes that limits of this process (`ulimit -v`, `ulimit -d`) leave."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return sys.maxsize
+    left = [sys.maxsize]
+    for limit, used in ((resource.RLIMIT_AS, "VmSize:"), (resource.RLIMIT_DATA, "VmData:")):
+        most, _ = resource.getrlimit(limit)
+        taken = [line.split()[1] for line in _lines(Path("/proc/self/status")) if line.startswith(used)]
+        if most != resource.RLIM_INFINITY and taken:
+            left.append(most - int(taken[0]) * 1024)
+    return min(left)
 
 
 def _machine_memory() -> int:

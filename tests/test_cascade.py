@@ -218,7 +218,7 @@ def test_a_prediction_resolves_both_stages_by_itself(trained, tmp_path):
     assert values.shape == (SIDE,) * 3
     assert set(np.unique(values)) <= {0, 2, 5}
     image = read_image(trained.scans / "new_0000.nii")
-    exact = Settings(precision="fp32", device="cpu", step=1.0, mirroring=False)
+    exact = Settings(precision="fp32", device="cpu", step=1.0, mirroring="none")
     first = Predictor.open(trained.first, settings=exact).predict(image)
     assert_refined(trained, image, first.labels, values)
 

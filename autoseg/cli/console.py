@@ -100,6 +100,11 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1))
 
 
+def print_json_line(value: Any) -> None:
+    """Print `value` as one line of JSON, at once: whoever reads it may be waiting."""
+    print(json.dumps(value), flush=True)
+
+
 def bars(quiet: bool) -> Progress:
     """Progress bars with the time left: drawn on a terminal, as lines elsewhere, not at all when `quiet`."""
     if quiet:

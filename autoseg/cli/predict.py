@@ -6,22 +6,29 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from autoseg.cli.console import USER_AT_FAULT, bars, command_line, print_json
+from autoseg.cli.console import USER_AT_FAULT, bars, command_line, print_json_line
 from autoseg.cli.folds import fold_names
 from autoseg.errors import PredictionError
 from autoseg.workspace import open_workspace
 
 if TYPE_CHECKING:
-    from autoseg.prediction.report import PredictionReport
+    from autoseg.prediction.report import CasePrediction, PredictionReport
 
 
 def predict(
     *,
-    inputs: Annotated[
-        Path,
-        typer.Option("-i", "--input", help="An image, a folder of images or patients, or a DICOM series.", metavar="IN"),
-    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the predictions.", metavar="OUT")],
+    inputs: Annotated[
+        Path | None,
+        typer.Option("-i", "--input", help="An image, a folder of images or patients, or a DICOM series.", metavar="IN"),
+    ] = None,
+    channel: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where a channel lies: a DICOM series, a folder of one for each patient, or its name in IN.",
+            metavar="NAME=DIR",
+        ),
+    ] = None,
     dataset: Annotated[str | None, typer.Option("-d", "--dataset", help="Planned data set (default: the last).")] = None,
     workspace: Annotated[Path | None, typer.Option("-w", "--workspace", help="Where models lie.")] = None,
     model: Annotated[
@@ -34,19 +41,34 @@ def predict(
         list[str] | None, typer.Option("-f", "--fold", help="Fold, several as 0 1 2, or all (default: each trained one).")
     ] = None,
     checkpoint: Annotated[Literal["final", "best"], typer.Option(help="Which weights.")] = "final",
-    step: Annotated[float, typer.Option(help="Distance of windows as a share of the patch.")] = 0.5,
-    mirroring: Annotated[bool, typer.Option("--mirroring/--no-mirroring", help="Average over mirrored images.")] = True,
+    quality: Annotated[
+        str, typer.Option(help="fast, balanced or best: sets step, mirroring, folds and single large windows.")
+    ] = "best",
+    step: Annotated[float | None, typer.Option(help="Distance of windows as a share of the patch.")] = None,
+    mirroring: Annotated[
+        bool | None, typer.Option("--mirroring/--no-mirroring", help="Average over mirrored images.")
+    ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write CASE_probabilities.npy as well.")] = False,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave cases that this model has predicted before.")
     ] = False,
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], typer.Option(help="Arithmetic of the network.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    memory: Annotated[
+        float | None, typer.Option(help="GiB of memory to stay within while predicting (default: 8).", metavar="GB")
+    ] = None,
+    executor: Annotated[
+        str | None, typer.Option(help="Where cases are worked on: processes, or dask://HOST:PORT.", metavar="WHERE")
+    ] = None,
+    devices: Annotated[
+        str | None, typer.Option(help="One worker process on each, such as 0,1 or cpu,cpu.", metavar="LIST")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor cores to use.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report for machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line for machines as each case is done.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Segment images with a trained model; predictions lie on the grid of their images and hold the known label values."""
+    _check_inputs(inputs, channel or [])
     models = _models(workspace, dataset, names=model or [], configurations=configuration or [])
     if threads is not None:
         import torch
@@ -60,19 +82,46 @@ def predict(
         models=models,
         folds=fold_names(fold),
         which=checkpoint,
+        quality=quality,
         step=step,
         mirroring=mirroring,
         precision=precision,
         device=device,
+        memory_gb=memory,
+        channels=dict(_named(pair) for pair in channel or []),
+        executor=executor,
+        devices=[name.strip() for name in devices.split(",")] if devices else (),
         probabilities=probabilities,
         skip_existing=skip_existing,
         progress=bars(quiet or as_json),
+        on_case=_print_line if as_json else None,
     )
-    if as_json:
-        print_json(report.model_dump(mode="json"))
-    elif not quiet:
+    if not (quiet or as_json):
         _show(report, output)
     _end_with_failures(report)
+
+
+def _print_line(case: "CasePrediction", model: str) -> None:
+    print_json_line({**case.model_dump(mode="json"), "model": model})
+
+
+def _check_inputs(inputs: Path | None, channels: list[str]) -> None:
+    """Refuse what is not there before a model is looked for."""
+    from autoseg.prediction.inputs import refuse_missing
+
+    for pair in channels:
+        _named(pair)
+    if inputs is not None:
+        refuse_missing(inputs)
+    elif not channels:
+        raise PredictionError("nothing to predict. Name images or a folder with -i, or folders with --channel NAME=DIR.")
+
+
+def _named(pair: str) -> tuple[str, str]:
+    name, equals, place = pair.partition("=")
+    if not (name and equals and place):
+        raise PredictionError(f"--channel {pair}: expected NAME=DIR, such as --channel flair=FLAIR.")
+    return name, place
 
 
 def _models(workspace: Path | None, dataset: str | None, *, names: list[str], configurations: list[str]) -> list[Path]:

@@ -79,8 +79,10 @@ def is_model_folder(path: Path) -> bool:
     return (path / CARD_FILE).is_file()
 
 
-def open_ensemble(models: Sequence[Path], *, folds: Sequence[str] = (), which: Which = "final") -> Ensemble:
-    """The networks of `folds` (none: all trained ones) of each model folder, loaded on the CPU.
+def open_ensemble(
+    models: Sequence[Path], *, folds: Sequence[str] = (), which: Which = "final", most_folds: int | None = None
+) -> Ensemble:
+    """The networks of `folds` (none: all trained ones, or the first `most_folds`) of each model folder, on the CPU.
 
     A fold without the weights asked for takes its other ones, which is noted. A cascade brings the model that it refines,
     with all folds that it was trained on. Raises UnknownNameError for a fold that is not trained and ArtefactError for a
@@ -93,7 +95,7 @@ def open_ensemble(models: Sequence[Path], *, folds: Sequence[str] = (), which: W
     used: list[str] = []
     for model in opened:
         networks = []
-        for fold in folds or model.folds:
+        for fold in folds or model.folds[:most_folds]:
             found = _available(model, fold, which, notes)
             networks.append(load_network(model, fold, which=found))
             seen.update(_file_digest(weights_file(model.path, fold, found)))

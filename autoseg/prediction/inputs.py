@@ -1,6 +1,7 @@
 """Which cases lie in what the user gave to predict."""
 
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from autoseg.data.dataset import Case
@@ -30,8 +31,7 @@ def find_cases(path: Path, *, channels: Sequence[str]) -> list[Case]:
 
     Raises PredictionError when nothing is there, or two cases have the same name.
     """
-    if not path.exists():
-        raise PredictionError(f"input {path}: not found.")
+    refuse_missing(path)
     root = path.absolute()
     cases = [_case(image_stem(root), [root])] if root.is_file() and is_image(root) else _in_folder(root, channels)
     if not cases:
@@ -40,6 +40,20 @@ def find_cases(path: Path, *, channels: Sequence[str]) -> list[Case]:
             f"of patients' folders or of DICOM series. Known endings: {', '.join(READERS)}."
         )
     return _sorted_and_distinct(cases)
+
+
+def refuse_missing(path: Path) -> None:
+    """Raise PredictionError where nothing is at `path`, naming what of the path is there and what lies beside it."""
+    if path.exists():
+        return
+    there = next((parent for parent in path.absolute().parents if parent.is_dir()), None)
+    beside = sorted(entry.name for entry in there.iterdir() if not entry.name.startswith("."))[:8] if there else []
+    close = get_close_matches(path.absolute().relative_to(there).parts[0], beside, n=1) if there else []
+    hint = f" Did you mean {there / close[0]}?" if there and close else ""
+    listed = f" {there} holds {', '.join(beside) or 'nothing'}." if there else ""
+    raise PredictionError(
+        f"input {path}: not found.{hint}{listed} Give an image, or a folder of images or patients, with -i."
+    )
 
 
 def prediction_ending(image: Path) -> str:

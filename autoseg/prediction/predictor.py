@@ -1,10 +1,9 @@
 """A trained model ready to segment images: networks of all folds and configurations, loaded once."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -16,50 +15,39 @@ from autoseg.data.labels import LabelScheme
 from autoseg.errors import PredictionError
 from autoseg.planning.plan import Configuration
 from autoseg.prediction.ensemble import Member, open_ensemble
-from autoseg.prediction.export import Exported, Scores, export, interpolation_orders
+from autoseg.prediction.export import export
+from autoseg.prediction.memory import Job, Way, choose_way
 from autoseg.prediction.previous_stage import before_resampling, prepare_stages, refined_classes, with_masks
-from autoseg.prediction.sliding_window import predict_logits
-from autoseg.preprocessing.case import Placement, Prepared
+from autoseg.prediction.refining import Scores, interpolation_orders
+from autoseg.prediction.settings import Settings
+from autoseg.prediction.sliding_window import Sweep, finished_slabs, network_axes
+from autoseg.prediction.sums import Box
+from autoseg.prediction.windows import enlarged, views
+from autoseg.preprocessing.case import Prepared
 from autoseg.progress import SILENT, Progress
 from autoseg.training.device import Precision, choose_device, choose_precision
 from autoseg.training.model_folder import Which
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How thoroughly and how fast to predict.
-
-    Windows overlap by 1 - `step` of their size at least; `mirroring` averages over all mirrorings trained with.
-    `precision` "auto" takes bf16 or fp16 where the device is fast at it.
-    """
-
-    step: float = 0.5
-    mirroring: bool = True
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.step <= 1:
-            raise PredictionError(f"step {self.step:g}: expected a share of the patch, above 0 and at most 1.")
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """Label values (z, y, x) on the grid of the image, as the data set has them on disk.
 
-    `probabilities` (output channel, z, y, x), float16, are there if asked for; `seconds` says how long each stage took.
+    `probabilities` (output channel, z, y, x), float16, are there if asked for; `seconds` says how long each stage took,
+    `way` how memory was kept small.
     """
 
     labels: NDArray[np.integer]
     probabilities: NDArray[np.float16] | None
     seconds: dict[str, float]
+    way: str
 
 
 class Predictor:
     """Segments images with an ensemble, held in memory on one device.
 
-    Folds of a configuration are averaged as logits, configurations as probabilities. The three stages can be called one
-    by one, each from its own thread; `predict` is all of them.
+    Folds of a configuration are averaged as logits, configurations as probabilities. `prepare` and `decide` can be called
+    one by one, each from its own thread; `predict` is both.
     """
 
     def __init__(self, members: Sequence[Member], *, settings: Settings | None = None) -> None:
@@ -90,15 +78,11 @@ class Predictor:
 
     def predict(self, image: Image, *, probabilities: bool = False, progress: Progress = SILENT) -> Prediction:
         """The segmentation of `image`. Raises PredictionError when it does not fit the model."""
-        marks = [time.monotonic()]
+        start = time.monotonic()
         prepared = self.prepare(image)
-        marks.append(time.monotonic())
-        scores = self.scores(prepared, progress=progress)
-        marks.append(time.monotonic())
-        found = self.export(scores, prepared[0].placement, probabilities=probabilities)
-        marks.append(time.monotonic())
-        stages = zip(("prepare", "network", "export"), marks, marks[1:], strict=False)
-        return Prediction(found.labels, found.probabilities, {name: end - start for name, start, end in stages})
+        seconds = time.monotonic() - start
+        found = self.decide(prepared, probabilities=probabilities, progress=progress)
+        return replace(found, seconds={"prepare": seconds, **found.seconds})
 
     def prepare(self, image: Image) -> list[Prepared]:
         """The image as each member's networks expect it."""
@@ -112,58 +96,135 @@ class Predictor:
             raise PredictionError("the models orient or crop images differently, so their grids cannot be averaged.")
         return prepared
 
-    def scores(
-        self, prepared: Sequence[Prepared], *, progress: Progress = SILENT, description: str = "windows"
-    ) -> list[Scores]:
-        """What each member's networks say, on the member's own grid."""
-        return [
-            Scores(
-                self._logits(member, case, progress=progress, description=description),
-                interpolation_orders(member.configuration.resampling, case.placement),
+    def decide(
+        self,
+        prepared: Sequence[Prepared],
+        *,
+        probabilities: bool = False,
+        progress: Progress = SILENT,
+        description: str = "windows",
+        reserve: int = 0,
+    ) -> Prediction:
+        """The segmentation of an image that has been prepared; `reserve` bytes of memory are needed elsewhere meanwhile."""
+        start = time.monotonic()
+        way = self._way(prepared, reserve)
+        clock = _Clock(self.device)
+        members = [
+            self._scores(member, case, way.device, clock, progress=progress, description=description)
+            for member, case in zip(self._members, prepared, strict=True)
+        ]
+        placement = prepared[0].placement
+        found = export(members, labels=self.labels, placement=placement, boxes=way.boxes, probabilities=probabilities)
+        seconds = {"network": clock.seconds, "export": time.monotonic() - start - clock.seconds}
+        return Prediction(found.labels, found.probabilities, seconds, str(way))
+
+    def scores(self, prepared: Sequence[Prepared]) -> list[Scores]:
+        """What each member's networks say, on the member's own grid; they run when the slabs are taken."""
+        way = self._way(prepared, 0)
+        pairs = zip(self._members, prepared, strict=True)
+        return [self._scores(member, case, way.device, _Clock(self.device)) for member, case in pairs]
+
+    def _way(self, prepared: Sequence[Prepared], reserve: int) -> Way:
+        jobs = [
+            Job(
+                configuration=member.configuration,
+                plan=member.plan,
+                networks=len(member.networks),
+                shape=case.placement.network_shape,
+                orders=interpolation_orders(member.configuration.resampling, case.placement),
+                patch_size=self._patch_size(member, case),
+                step=self.settings.step,
+                batch_size=_batch_size(member.configuration, self.device),
             )
             for member, case in zip(self._members, prepared, strict=True)
         ]
-
-    def export(self, scores: Sequence[Scores], placement: Placement, *, probabilities: bool = False) -> Exported:
-        """The decision on the grid of the image that `placement` (of any member) belongs to."""
-        return export(scores, labels=self.labels, placement=placement, probabilities=probabilities)
-
-    def _logits(self, member: Member, case: Prepared, *, progress: Progress, description: str) -> Tensor:
-        seen = self._seen(member, case, progress=progress, description=description)
-        channels = self.labels.output_channels
-        logits = predict_logits(
-            member.networks,
-            seen,
-            patch_size=member.configuration.patch_size,
-            output_channels=channels,
-            step=self.settings.step,
-            mirror_axes=member.plan.training.mirror_axes if self.settings.mirroring else (),
+        return choose_way(
+            jobs,
+            shape=prepared[0].placement.cropped_shape,
             device=self.device,
-            result_device=_room_for(4 * channels * case.image[0].size, self.device),
+            precision=self.precision.name,
+            memory_gb=self.settings.memory_gb,
+            reserve=reserve,
+        )
+
+    def _scores(
+        self,
+        member: Member,
+        case: Prepared,
+        result_device: torch.device,
+        clock: "_Clock",
+        *,
+        progress: Progress = SILENT,
+        description: str = "windows",
+    ) -> Scores:
+        seen = self._seen(member, case, clock, progress=progress, description=description)
+        sweep = Sweep(
+            patch_size=self._patch_size(member, case),
+            output_channels=self.labels.output_channels,
+            step=self.settings.step,
+            mirrorings=views(
+                network_axes(member.plan.training.mirror_axes, member.configuration.dimensions), self.settings.mirroring
+            ),
+            device=self.device,
+            result_device=result_device,
             precision=self.precision,
             batch_size=_batch_size(member.configuration, self.device),
-            progress=progress,
-            description=description,
         )
-        if not bool(torch.isfinite(logits.sum())):
-            raise PredictionError(f"the network's output is not finite in {self.precision.name}. Try --precision fp32.")
-        return logits
 
-    def _seen(self, member: Member, case: Prepared, *, progress: Progress, description: str) -> Tensor:
+        def slabs(box: Box) -> Iterator[Tensor]:
+            found = finished_slabs(member.networks, seen, sweep, box=box, progress=progress, description=description)
+            return self._finite(clock.timed(found))
+
+        orders = interpolation_orders(member.configuration.resampling, case.placement)
+        return Scores(slabs, case.placement.network_shape, orders)
+
+    def _seen(self, member: Member, case: Prepared, clock: "_Clock", *, progress: Progress, description: str) -> Tensor:
         """What goes into the networks (channel, z, y, x): the image, and what the previous stage found if there is one."""
         if member.previous is None:
             return torch.from_numpy(case.image)
         assert case.previous is not None, "prepared for all stages"
         first = f"{description}, {member.previous.configuration.name}"
-        logits = self._logits(member.previous, case.previous, progress=progress, description=first)
+        scores = self._scores(member.previous, case.previous, self.device, clock, progress=progress, description=first)
         classes = refined_classes(
-            logits,
+            scores,
             source=case.previous.placement,
             target=case.placement,
             resampling=member.previous.configuration.resampling,
             labels=self.labels,
         )
         return with_masks(case.image, classes, labels=self.labels)
+
+    def _patch_size(self, member: Member, case: Prepared) -> tuple[int, ...]:
+        patch = member.configuration.patch_size
+        if not self.settings.single_window:
+            return patch
+        return enlarged(patch, case.placement.network_shape, member.configuration.network.strides)
+
+    def _finite(self, slabs: Iterator[Tensor]) -> Iterator[Tensor]:
+        for slab in slabs:
+            if not bool(torch.isfinite(slab.sum())):
+                raise PredictionError(f"the network's output is not finite in {self.precision.name}. Try --precision fp32.")
+            yield slab
+
+
+class _Clock:
+    """Seconds that networks took, where what they yield is taken little by little."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.seconds = 0.0
+        self._device = device
+
+    def timed(self, slabs: Iterator[Tensor]) -> Iterator[Tensor]:
+        """The same slabs, their making timed."""
+        while True:
+            start = time.monotonic()
+            slab = next(slabs, None)
+            if self._device.type == "cuda":  # its work is only under way otherwise
+                torch.cuda.synchronize(self._device)
+            self.seconds += time.monotonic() - start
+            if slab is None:
+                return
+            yield slab
 
 
 def _fitting_together(members: Sequence[Member]) -> tuple[Member, ...]:
@@ -181,13 +242,6 @@ def _precision(settings: Settings, device: torch.device) -> Precision:
     if settings.precision == "fp16" and device.type != "cuda":
         raise PredictionError(f"--precision fp16 needs a CUDA device, found {device.type}. Use --precision auto.")
     return choose_precision(settings.precision, device)
-
-
-def _room_for(result_bytes: int, device: torch.device) -> torch.device:
-    """Where a case's logits are summed: on the device if they leave half of its free memory, else on the CPU."""
-    if device.type == "cuda" and result_bytes > torch.cuda.mem_get_info(device)[0] // 2:
-        return torch.device("cpu")
-    return device
 
 
 def _batch_size(configuration: Configuration, device: torch.device) -> int:

@@ -12,13 +12,12 @@ from autoseg.data.labels import LabelScheme
 from autoseg.errors import PredictionError
 from autoseg.planning.plan import Resampling
 from autoseg.prediction.ensemble import Member
-from autoseg.prediction.export import decide, refined_slabs
+from autoseg.prediction.export import decide
+from autoseg.prediction.refining import Scores, refined_slabs
+from autoseg.prediction.sums import SLAB_BYTES
 from autoseg.preprocessing.case import Placement, Prepared, prepare
 from autoseg.preprocessing.resampling import separate_axis
 from autoseg.training.previous_stage import as_masks
-
-SLAB_BYTES = 16 * 2**20
-"""Scores on the finer grid that exist at a time."""
 
 
 def prepare_stages(image: Image, member: Member) -> Prepared:
@@ -43,11 +42,11 @@ def before_resampling(placement: Placement) -> tuple[object, ...]:
     return placement.turned_to, placement.transpose, placement.crop
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def refined_classes(
-    logits: Tensor, *, source: Placement, target: Placement, resampling: Resampling, labels: LabelScheme
+    scores: Scores, *, source: Placement, target: Placement, resampling: Resampling, labels: LabelScheme
 ) -> NDArray[np.integer]:
-    """The classes (z, y, x) that `logits` (channel, z, y, x) on the network grid of `source` mean on that of `target`.
+    """The classes (z, y, x) that `scores` on the network grid of `source` mean on that of `target`.
 
     Both are grids of the same cropped image. Interpolated and decided slab by slab.
     """
@@ -55,7 +54,7 @@ def refined_classes(
     z, y, x = (resampling.probability_order_z if axis == coarse else resampling.probability_order for axis in range(3))
     shape = target.network_shape
     depth = max(1, SLAB_BYTES // (4 * labels.output_channels * shape[1] * shape[2]))
-    slabs = refined_slabs(logits, shape, orders=(z, y, x), depth=depth)
+    slabs = refined_slabs(replace(scores, orders=(z, y, x)), shape, depth=depth)
     return np.concatenate([decide(slab, labels, threshold=0.0) for slab in slabs])
 
 

@@ -9,7 +9,8 @@ class CasePrediction(BaseModel):
     """One case: the file written and what lies in it, or the `error` that prevented it.
 
     `seconds` are wall-clock times of read, prepare, network, export and write; stages of neighbouring cases overlap.
-    `volumes_ml` of each label and region are empty for pictures, which have no size. A case `skipped` was there already.
+    `volumes_ml` of each label and region are empty for pictures, which have no size. `way` says where and in how many
+    parts scores were summed. A case `skipped` was there already.
     """
 
     model_config = FROZEN
@@ -19,6 +20,7 @@ class CasePrediction(BaseModel):
     skipped: bool
     seconds: dict[str, float]
     volumes_ml: dict[str, float]
+    way: str | None
     error: str | None
 
 
@@ -34,7 +36,8 @@ class PredictionReport(BaseModel):
     configurations: tuple[str, ...]
     folds: tuple[str, ...]
     step: float
-    mirroring: bool
+    mirroring: str
+    single_window: bool
     precision: str
     device: str
     channels: tuple[str, ...]

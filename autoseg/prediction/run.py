@@ -2,29 +2,24 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from autoseg.artefacts import load, refuse_unwritable, save, written_whole
+from autoseg.artefacts import load, refuse_unwritable, save
 from autoseg.data.dataset import Case
-from autoseg.data.image import Geometry
-from autoseg.data.readers import is_image, read_case, write_labels
+from autoseg.data.readers import is_image, read_labels
 from autoseg.errors import ArtefactError, AutosegError, PredictionError
+from autoseg.prediction.case_job import CaseJob
+from autoseg.prediction.channels import cases_by_channel
 from autoseg.prediction.ensemble import Ensemble, open_ensemble
-from autoseg.prediction.export import Scores
-from autoseg.prediction.inputs import find_cases, prediction_ending
-from autoseg.prediction.predictor import Predictor, Settings
+from autoseg.prediction.inputs import find_cases, refuse_missing
+from autoseg.prediction.predictor import Predictor
 from autoseg.prediction.report import CasePrediction, PredictionReport
-from autoseg.prediction.volumes import volumes_ml
-from autoseg.preprocessing.case import Placement, Prepared
+from autoseg.prediction.settings import QUALITIES, chosen_settings
+from autoseg.prediction.workers import Order, predict_on
 from autoseg.progress import SILENT, Progress
 
 logger = logging.getLogger(__name__)
@@ -35,172 +30,98 @@ FEW_CASES = 3
 
 
 def predict(
-    inputs: Path | str,
+    inputs: Path | str | None,
     output: Path | str,
     *,
     models: Sequence[Path | str],
     folds: Sequence[str] = (),
     which: Literal["final", "best"] = "final",
-    step: float = 0.5,
-    mirroring: bool = True,
+    quality: str = "best",
+    step: float | None = None,
+    mirroring: bool | None = None,
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
     device: str = "auto",
+    memory_gb: float | None = None,
     probabilities: bool = False,
     skip_existing: bool = False,
+    channels: Mapping[str, str] | None = None,
+    executor: str | None = None,
+    devices: Sequence[str] = (),
     progress: Progress = SILENT,
+    on_case: Callable[[CasePrediction, str], None] | None = None,
 ) -> PredictionReport:
     """Segment every case in `inputs` and write it to the folder `output` as CASE plus the ending of its image.
 
     `models` are model folders; several are averaged. `folds` are names such as "0" or "all", none means all that are
-    trained. `probabilities` adds CASE_probabilities.npy (output channel, z, y, x; float16). With `skip_existing`, cases
-    that this model has predicted before with the same settings are left as they are.
+    trained. `quality` is a name in QUALITIES; `step`, `mirroring` and `folds` take the place of what it says.
+    `probabilities` adds CASE_probabilities.npy (output channel, z, y, x; float16). With `skip_existing`, cases
+    that this model has predicted before with the same settings, and whose files are whole, are left as they are.
+    `channels` says where each channel lies, see `cases_by_channel`. With an `executor` ("processes" or
+    "dask://HOST:PORT") or `devices` ("0", "cpu", ...) cases go to workers, which each open the models once.
 
     A case that cannot be predicted is noted in the report and does not stop the others. The report is also written to
-    `output`/prediction.json, anew after each case.
+    `output`/prediction.json, anew after each case; `on_case` is told of each as
+    it is there, with the digest of the model.
     """
     start = time.monotonic()
-    inputs, output = Path(inputs), Path(output)
-    settings = Settings(step=step, mirroring=mirroring, precision=precision, device=device)
-    _check_output(inputs, output)
-    ensemble = open_ensemble([Path(model) for model in models], folds=folds, which=which)
+    given, output = None if inputs is None else Path(inputs), Path(output)
+    if given is not None:
+        refuse_missing(given)
+        _check_output(given, output)
+    settings = chosen_settings(
+        quality, step=step, mirroring=mirroring, precision=precision, device=device, memory_gb=memory_gb
+    )
+    order = Order(
+        models=tuple(Path(model).absolute() for model in models),
+        folds=tuple(folds),
+        most_folds=QUALITIES[quality].folds,
+        which=which,
+        settings=settings,
+        output=output.absolute(),
+        probabilities=probabilities,
+    )
+    ensemble = open_ensemble(order.models, folds=order.folds, which=which, most_folds=order.most_folds)
     predictor = Predictor(ensemble.members, settings=settings)
     for note in ensemble.notes:
         logger.info(note)
-    cases = find_cases(inputs, channels=predictor.channels)
+    cases = _cases(given, channels or {}, predictor.channels)
     report = _empty_report(ensemble, predictor)
-    wanted = _Job(predictor, inputs, output, probabilities)
-    earlier = _earlier(output / REPORT_FILE, report, wanted) if skip_existing else {}
-    done: list[CasePrediction] = [
-        earlier[case.id].model_copy(update={"skipped": True}) for case in cases if case.id in earlier
-    ]
+    earlier = _earlier(report, order) if skip_existing else {}
+    done = {case.id: earlier[case.id].model_copy(update={"skipped": True}) for case in cases if case.id in earlier}
+    for case in done.values():
+        _tell(on_case, case, ensemble.digest)
     todo = [case for case in cases if case.id not in earlier]
+    report = _with_cases(report, done, start)
+    if executor is not None or devices:
+        running = predict_on(executor or "processes", order, todo, devices=devices)
+    else:
+        windows = progress if len(todo) <= FEW_CASES else SILENT
+        running = CaseJob(predictor, order.output, probabilities).pipeline(todo, windows)
     refuse_unwritable(output, remedy="Choose another folder with -o DIR.")
-    windows = progress if len(todo) <= FEW_CASES else SILENT
-    for case in progress.track(_pipeline(wanted, todo, windows), description="predicting", total=len(todo)):
-        done.append(case)
-        ordered = tuple(sorted(done, key=lambda item: item.id))
-        report = report.model_copy(update={"cases": ordered, "seconds": round(time.monotonic() - start, 3)})
+    for found in progress.track(running, description="predicting", total=len(todo)):
+        done[found.id] = found
+        _tell(on_case, found, ensemble.digest)
+        report = _with_cases(report, done, start)
         save(report, output / REPORT_FILE)
-    return report.model_copy(update={"cases": tuple(sorted(done, key=lambda item: item.id))})
+    return report
 
 
-@dataclass(frozen=True, eq=False)
-class _Ready:
-    """A case that has been read and prepared."""
-
-    prepared: list[Prepared]
-    geometry: Geometry
-    seconds: dict[str, float]
-
-
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """What is done to each case, in three steps that run in threads of their own."""
-
-    predictor: Predictor
-    root: Path
-    output: Path
-    probabilities: bool
-
-    def label_file(self, case: Case) -> Path:
-        return self.output / f"{case.id}{prediction_ending(case.image_paths(self.root)[0])}"
-
-    def probability_file(self, case: Case) -> Path | None:
-        return self.output / f"{case.id}_probabilities.npy" if self.probabilities else None
-
-    def read(self, case: Case) -> _Ready:
-        start = time.monotonic()
-        _check_files(case, self.predictor.channels)
-        image = read_case(case, self.root, channels=self.predictor.channels)
-        middle = time.monotonic()
-        prepared = self.predictor.prepare(image)
-        return _Ready(prepared, image.geometry, {"read": middle - start, "prepare": time.monotonic() - middle})
-
-    def segment(self, case: Case, reading: "Future[_Ready]", progress: Progress) -> Callable[[], CasePrediction]:
-        """Run the networks; returns what is left to do, or the failure to report."""
-        try:
-            ready = reading.result()
-            start = time.monotonic()
-            scores = self.predictor.scores(ready.prepared, progress=progress, description=case.id)
-        except _OF_ONE_CASE as error:
-            return partial(_failed, case, error)
-        seconds = {**ready.seconds, "network": time.monotonic() - start}
-        return partial(self.write, case, scores, ready.prepared[0].placement, ready.geometry, seconds)
-
-    def write(
-        self, case: Case, scores: list[Scores], placement: Placement, geometry: Geometry, seconds: dict[str, float]
-    ) -> CasePrediction:
-        try:
-            start = time.monotonic()
-            found = self.predictor.export(scores, placement, probabilities=self.probabilities)
-            middle = time.monotonic()
-            write_labels(self.label_file(case), found.labels, geometry)
-            extra = self.probability_file(case)
-            if extra is not None and found.probabilities is not None:
-                _write_array(extra, found.probabilities)
-        except _OF_ONE_CASE as error:
-            return _failed(case, error)
-        seconds = {**seconds, "export": middle - start, "write": time.monotonic() - middle}
-        return CasePrediction(
-            id=case.id,
-            file=self.label_file(case).name,
-            probabilities=extra.name if extra else None,
-            skipped=False,
-            seconds={name: round(value, 3) for name, value in seconds.items()},
-            volumes_ml=volumes_ml(found.labels, self.predictor.labels, geometry),
-            error=None,
-        )
+def _cases(inputs: Path | None, assigned: Mapping[str, str], channels: Sequence[str]) -> list[Case]:
+    if assigned:
+        return cases_by_channel(assigned, inputs, channels=channels)
+    if inputs is None:
+        raise PredictionError("nothing to predict. Name images or a folder with -i, or folders with --channel NAME=DIR.")
+    return find_cases(inputs, channels=channels)
 
 
-_OF_ONE_CASE = (AutosegError, MemoryError, torch.cuda.OutOfMemoryError)
-"""What may go wrong with one case and leave the others alone; anything else is a bug and ends the run."""
+def _tell(on_case: Callable[[CasePrediction, str], None] | None, case: CasePrediction, model: str) -> None:
+    if on_case is not None:
+        on_case(case, model)
 
 
-def _pipeline(job: _Job, cases: Sequence[Case], progress: Progress) -> Iterator[CasePrediction]:
-    """The finished cases in order. At any time one is read, one is in the networks and one is written."""
-    with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
-        writing: Future[CasePrediction] | None = None
-        for case, reading in _one_ahead(reader, job.read, cases):
-            rest = job.segment(case, reading, progress)
-            if writing is not None:
-                yield writing.result()
-            writing = writer.submit(rest)
-        if writing is not None:
-            yield writing.result()
-
-
-def _one_ahead(
-    executor: ThreadPoolExecutor, function: Callable[[Case], _Ready], cases: Sequence[Case]
-) -> Iterator[tuple[Case, "Future[_Ready]"]]:
-    """Each case with its result under way; that of the next one is begun before a case is handed out."""
-    following = executor.submit(function, cases[0]) if cases else None
-    for index, case in enumerate(cases):
-        current = following
-        assert current is not None, "begun one step before"
-        following = executor.submit(function, cases[index + 1]) if index + 1 < len(cases) else None
-        yield case, current
-
-
-def _failed(case: Case, error: BaseException) -> CasePrediction:
-    message = (
-        str(error) if isinstance(error, AutosegError) else "not enough memory; close other programs or use --device cpu"
-    )
-    named = message if case.id in message else f"case {case.id}: {message}"
-    return CasePrediction(id=case.id, file=None, probabilities=None, skipped=False, seconds={}, volumes_ml={}, error=named)
-
-
-def _check_files(case: Case, channels: Sequence[str]) -> None:
-    if len(case.images) not in (1, len(channels)):
-        found = ", ".join(Path(file).name for file in case.images)
-        raise PredictionError(
-            f"case {case.id}: {len(case.images)} channels found ({found}); the "
-            f"model expects {len(channels)}: {', '.join(channels)}. Give one file for each, or one file with all."
-        )
-
-
-def _write_array(path: Path, values: NDArray[np.float16]) -> None:
-    with written_whole(path) as file:
-        np.save(file, values, allow_pickle=False)
+def _with_cases(report: PredictionReport, done: Mapping[str, CasePrediction], start: float) -> PredictionReport:
+    ordered = tuple(done[name] for name in sorted(done))
+    return report.model_copy(update={"cases": ordered, "seconds": round(time.monotonic() - start, 3)})
 
 
 def _check_output(inputs: Path, output: Path) -> None:
@@ -219,6 +140,7 @@ def _empty_report(ensemble: Ensemble, predictor: Predictor) -> PredictionReport:
         folds=ensemble.folds,
         step=settings.step,
         mirroring=settings.mirroring,
+        single_window=settings.single_window,
         precision=predictor.precision.name,
         device=str(predictor.device),
         channels=predictor.channels,
@@ -230,18 +152,26 @@ def _empty_report(ensemble: Ensemble, predictor: Predictor) -> PredictionReport:
     )
 
 
-def _earlier(file: Path, report: PredictionReport, job: _Job) -> dict[str, CasePrediction]:
-    """The cases that an earlier run with the same model and settings has finished, by id."""
+def _earlier(report: PredictionReport, order: Order) -> dict[str, CasePrediction]:
+    """The cases that an earlier run with the same model and settings has finished, by id; their files are whole."""
     try:
-        found = load(PredictionReport, file, remake="autoseg_predict")
+        found = load(PredictionReport, order.output / REPORT_FILE, remake="autoseg_predict")
     except ArtefactError:
         return {}
-    decisive = {"made_from", "step", "mirroring", "precision"}
+    decisive = {"made_from", "step", "mirroring", "single_window", "precision"}
     if found.model_dump(include=decisive) != report.model_dump(include=decisive):
         return {}
-    return {case.id: case for case in found.cases if case.error is None and _is_there(case, job)}
+    return {case.id: case for case in found.cases if case.error is None and _is_whole(case, order)}
 
 
-def _is_there(case: CasePrediction, job: _Job) -> bool:
-    files = [case.file, *([case.probabilities] if job.probabilities else [])]
-    return all(name is not None and (job.output / name).is_file() for name in files)
+def _is_whole(case: CasePrediction, order: Order) -> bool:
+    """Whether the files of a case can be read to their ends."""
+    if case.file is None or (order.probabilities and case.probabilities is None):
+        return False
+    try:
+        read_labels(order.output / case.file)
+        if case.probabilities is not None and order.probabilities:
+            np.load(order.output / case.probabilities, mmap_mode="r", allow_pickle=False)
+    except (AutosegError, OSError, ValueError):
+        return False
+    return True

@@ -1,121 +1,97 @@
-"""Logits of a whole image, from networks that see one window of it at a time."""
+"""Logits of a whole image, slab by slab, from networks that see one window of it at a time."""
 
-import math
-from collections.abc import Sequence
-from itertools import chain, combinations, product
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from autoseg.prediction.sums import Box, SlidingSums, reaches
+from autoseg.prediction.windows import deepest_reach, first_slice, margins, windows, with_flat_axes
 from autoseg.progress import SILENT, Progress
 from autoseg.training.device import Precision
 
 CPU = torch.device("cpu")
 FULL_PRECISION = Precision("fp32")
 
-Window = tuple[slice | int, ...]
-"""One index per spatial axis (z, y, x): a slice along the network's axes, a number along an axis it does not have."""
 
+@dataclass(frozen=True)
+class Sweep:
+    """How windows go over an image and what is averaged in each.
 
-def window_starts(size: int, patch: int, *, step: float) -> tuple[int, ...]:
-    """First voxels of the windows along an axis of `size` voxels: evenly spread, at most `patch * step` apart.
-
-    The first window starts at 0 and the last ends with the axis; one window where the axis is no longer than the patch.
-    Source: nnU-Net's sliding window (Isensee et al., Nature Methods 18, 2021).
+    Windows of `patch_size` (voxels; a patch with two axes goes slice by slice) overlap by 1 - `step` of it at least.
+    Each is seen once for every entry of `mirrorings`, which are subsets of the patch's axes. `precision` is that of the
+    networks' arithmetic on `device`, `batch_size` the windows in a pass. Sums are float32 and lie on `result_device`
+    (default: `device`).
     """
-    if size <= patch:
-        return (0,)
-    count = math.ceil((size - patch) / max(1.0, patch * step)) + 1
-    stride = (size - patch) / (count - 1)
-    return tuple(round(stride * index) for index in range(count))
 
-
-def importance(patch: int) -> NDArray[np.float64]:
-    """Weights (patch,) of the voxels along one axis of a window: a Gaussian of deviation patch / 8, 1 at the centre.
-
-    A voxel's weight is the product over the axes. None is zero: the ends lie four deviations out.
-    """
-    offsets = np.arange(patch) - patch // 2
-    return np.exp(-0.5 * (offsets / (patch / 8)) ** 2)
-
-
-def margins(shape: Sequence[int], patch: Sequence[int]) -> list[tuple[int, int]]:
-    """Voxels to add before and after each axis so that a patch fits; an odd one goes after."""
-    missing = [max(0, wanted - size) for size, wanted in zip(shape, patch, strict=True)]
-    return [(count // 2, count - count // 2) for count in missing]
-
-
-def mirrorings(axes: Sequence[int]) -> list[tuple[int, ...]]:
-    """Every subset of `axes`, the empty one first."""
-    return list(chain.from_iterable(combinations(axes, count) for count in range(len(axes) + 1)))
-
-
-def windows(shape: Sequence[int], patch: Sequence[int], *, step: float) -> list[Window]:
-    """The windows that cover an image of `shape` (z, y, x), which is no smaller than the patch.
-
-    A patch with two axes (y, x) goes through every slice.
-    """
-    flat_axes = len(shape) - len(patch)
-    slices = [range(size) for size in shape[:flat_axes]]
-    starts = [window_starts(size, edge, step=step) for size, edge in zip(shape[flat_axes:], patch, strict=True)]
-    spans = [[slice(start, start + edge) for start in axis] for axis, edge in zip(starts, patch, strict=True)]
-    return list(product(*slices, *spans))
+    patch_size: tuple[int, ...]
+    output_channels: int
+    step: float = 0.5
+    mirrorings: tuple[tuple[int, ...], ...] = ((),)
+    device: torch.device = CPU
+    result_device: torch.device | None = None
+    precision: Precision = FULL_PRECISION
+    batch_size: int = 1
 
 
 # Not inference_mode: under it autocast would convert the weights anew for every window.
 @torch.no_grad()
-def predict_logits(
+def finished_slabs(
     networks: Sequence[nn.Module],
     image: Tensor,
+    sweep: Sweep,
     *,
-    patch_size: Sequence[int],
-    output_channels: int,
-    step: float = 0.5,
-    mirror_axes: Sequence[int] = (),
-    device: torch.device = CPU,
-    result_device: torch.device | None = None,
-    precision: Precision = FULL_PRECISION,
-    batch_size: int = 1,
+    box: Box | None = None,
     progress: Progress = SILENT,
     description: str = "windows",
-) -> Tensor:
-    """Logits (output_channels, z, y, x), float32, averaged over windows, mirrorings and `networks`.
+) -> Iterator[Tensor]:
+    """Logits (output channel, some slices, y, x), float32, from the first slice to the last, each as soon as it is known.
 
-    `image` is (channel, z, y, x). Networks take (batch, channel, *patch) and return (batch, output channel, *patch); a
-    patch with two axes goes slice by slice. Windows overlap by 1 - `step` of the patch at least. `mirror_axes` counts
-    image axes (0 = z); one that the patch does not have is passed over. `precision` is that of the networks' arithmetic;
-    sums are float32 and lie on `result_device` (default: `device`).
+    They are averaged over windows, mirrorings and `networks`, and known when no further window reaches them, so memory
+    holds the sums of as many slices as a window has. `image` is (channel, z, y, x); `box` (default: all) is the part of
+    every slice that is wanted, and windows that lie outside it are left out. Networks take (batch, channel, *patch) and
+    return (batch, output channel, *patch).
 
     A window that holds nothing but zeros costs no network pass after the first: the answer to all of them is the same.
     """
-    padding = margins(image.shape[1:], _with_flat_axes(patch_size, image.shape[1:]))
-    padded = F.pad(image.float(), [count for pair in reversed(padding) for count in pair]).to(device)
-    answer = _Answer(networks, mirrorings(_network_axes(mirror_axes, len(patch_size))))
-    total = torch.zeros(output_channels, *padded.shape[1:], device=result_device or device)
-    weight = _outer([importance(edge) for edge in patch_size]).to(total.device)
-    tiles = windows(padded.shape[1:], patch_size, step=step)
-    batches = [tiles[first : first + batch_size] for first in range(0, len(tiles), batch_size)]
-    # One context for all windows: it keeps the weights that it has converted.
-    with precision.autocast(device):
-        for batch in progress.track(batches, description=description, total=len(batches)):
-            places = [(slice(None), *tile) for tile in batch]
-            for place, logits in zip(places, answer.to([padded[place] for place in places]), strict=True):
-                total[place].addcmul_(logits.to(total.device), weight)
-    _divide_by_weights(total, patch_size, step=step)
-    for axis, ((before, _), size) in enumerate(zip(padding, image.shape[1:], strict=True), start=1):
-        total = total.narrow(axis, before, size)
-    return total
+    padding = margins(image.shape[1:], with_flat_axes(sweep.patch_size, image.shape[1:]))
+    padded = _padded(image, padding).to(sweep.device)
+    inner = _moved(box or (slice(0, image.shape[2]), slice(0, image.shape[3])), padding[1:])
+    tiles = [tile for tile in windows(padded.shape[1:], sweep.patch_size, step=sweep.step) if reaches(tile, inner)]
+    batches = [tiles[first : first + sweep.batch_size] for first in range(0, len(tiles), sweep.batch_size)]
+    sums = SlidingSums(
+        channels=sweep.output_channels,
+        depth=deepest_reach(batches),
+        box=inner,
+        shape=padded.shape[1:],
+        patch=sweep.patch_size,
+        step=sweep.step,
+        device=sweep.result_device or sweep.device,
+    )
+    before = padding[0][0]
+    wanted = slice(before, before + image.shape[1])
+    answer = _Answer(networks, sweep)
+    for batch in progress.track(batches, description=description, total=len(batches)):
+        yield from _inside(sums, first_slice(batch[0]), wanted)
+        places = [(slice(None), *tile) for tile in batch]
+        for tile, logits in zip(batch, answer.to([padded[place] for place in places]), strict=True):
+            sums.add(tile, logits)
+    yield from _inside(sums, padded.shape[1], wanted)
+
+
+def predict_logits(networks: Sequence[nn.Module], image: Tensor, sweep: Sweep) -> Tensor:
+    """All logits (output channel, z, y, x) of `image` (channel, z, y, x) at once; see `finished_slabs`."""
+    return torch.cat(list(finished_slabs(networks, image, sweep)), dim=1)
 
 
 class _Answer:
     """The mean logits of several networks and mirrorings; remembers the one to a window of zeros."""
 
-    def __init__(self, networks: Sequence[nn.Module], subsets: Sequence[tuple[int, ...]]) -> None:
+    def __init__(self, networks: Sequence[nn.Module], sweep: Sweep) -> None:
         self._networks = networks
-        self._subsets = subsets
+        self._sweep = sweep
         self._to_zeros: Tensor | None = None
 
     def to(self, tiles: Sequence[Tensor]) -> list[Tensor]:
@@ -132,46 +108,50 @@ class _Answer:
 
     def _mean(self, tiles: Tensor) -> Tensor:
         total: Tensor | None = None
-        for axes in self._subsets:
-            # The batch and channel axes come before the spatial ones.
-            flips = [axis + 2 for axis in axes]
-            seen = tiles.flip(flips)
-            logits = self._networks[0](seen).float()
-            for network in self._networks[1:]:
-                logits = logits + network(seen).float()
-            logits = logits.flip(flips)
-            total = logits if total is None else total.add_(logits)
-        assert total is not None, "the empty mirroring is always there"
-        return total.div_(len(self._subsets) * len(self._networks))
+        # Around the passes alone: whoever takes the slabs computes in float32. Weights are converted once in here.
+        with self._sweep.precision.autocast(self._sweep.device):
+            for axes in self._sweep.mirrorings:
+                # The batch and channel axes come before the spatial ones.
+                flips = [axis + 2 for axis in axes]
+                seen = tiles.flip(flips) if flips else tiles
+                for network in self._networks:
+                    logits = network(seen)
+                    total = _added(total, logits.clone() if logits is tiles else logits, flips)
+        assert total is not None, "there is a network and a mirroring"
+        return total.div_(len(self._sweep.mirrorings) * len(self._networks))
 
 
-def _with_flat_axes(patch_size: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """The patch with one entry per image axis, 1 where the network has none."""
-    return (1,) * (len(shape) - len(patch_size)) + tuple(patch_size)
+def _added(total: Tensor | None, logits: Tensor, flips: list[int]) -> Tensor:
+    """The sum so far and `logits` (batch, channel, *patch), mirrored back, in float32."""
+    if total is None:
+        return (logits.flip(flips) if flips else logits).float()
+    for channel in range(logits.shape[1]):  # mirrored copies of all channels would be the largest tensors there are
+        one = logits[:, channel : channel + 1]
+        total[:, channel : channel + 1].add_(one.flip(flips) if flips else one)
+    return total
 
 
-def _network_axes(image_axes: Sequence[int], dimensions: int) -> list[int]:
+def _inside(sums: SlidingSums, until: int, wanted: slice) -> Iterator[Tensor]:
+    """The finished slabs before `until`, without slices that were only added around the image."""
+    first = sums.first
+    for slab in sums.finished(until):
+        start, stop = max(wanted.start - first, 0), min(wanted.stop - first, slab.shape[1])
+        first += slab.shape[1]
+        if start < stop:
+            yield slab[:, start:stop]
+
+
+def _padded(image: Tensor, padding: Sequence[tuple[int, int]]) -> Tensor:
+    amounts = [count for pair in reversed(padding) for count in pair]
+    return F.pad(image.float(), amounts) if any(amounts) else image.float()
+
+
+def _moved(box: Box, padding: Sequence[tuple[int, int]]) -> Box:
+    """The box counted from the corner of the padded image."""
+    y, x = (slice(side.start + before, side.stop + before) for side, (before, _) in zip(box, padding, strict=True))
+    return y, x
+
+
+def network_axes(image_axes: Sequence[int], dimensions: int) -> list[int]:
     """Image axes (0 = z) counted as axes of a network with so many dimensions."""
     return [axis - (3 - dimensions) for axis in sorted(image_axes) if axis >= 3 - dimensions]
-
-
-def _outer(vectors: Sequence[NDArray[np.float64]]) -> Tensor:
-    """The product over the axes, float32, one axis per vector."""
-    product_over_axes = np.ones(())
-    for vector in vectors:
-        product_over_axes = product_over_axes[..., None] * vector
-    return torch.from_numpy(product_over_axes.astype(np.float32))
-
-
-def _divide_by_weights(total: Tensor, patch_size: Sequence[int], *, step: float) -> None:
-    """Divide the weighted sum (channel, z, y, x) in place by the sum of the weights.
-
-    Windows form a grid and their weights are products, so the sum of weights is one too: no volume of it is needed.
-    """
-    for axis, edge in enumerate(reversed(patch_size), start=1):
-        size = total.shape[-axis]
-        weights = np.zeros(size)
-        for start in window_starts(size, edge, step=step):
-            weights[start : start + edge] += importance(edge)
-        shape = [size] + [1] * (axis - 1)
-        total.div_(torch.from_numpy(weights.astype(np.float32)).reshape(shape).to(total.device))

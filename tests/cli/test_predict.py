@@ -41,10 +41,16 @@ def test_the_data_set_planned_last_and_its_full_resolution_are_taken_and_named(f
     assert (folders / "out" / "b.nii.gz").exists()
 
 
-def test_the_report_for_machines_is_one_json_document(folders: Path) -> None:
-    report = json.loads(called(folders, "--json", "-c", "2d", "-c", "3d_fullres", "-f", "0").stdout)
-    assert report["configurations"] == ["2d", "3d_fullres"]
-    assert [case["file"] for case in report["cases"]] == ["a.nii.gz", "b.nii.gz"]
+def test_for_machines_each_case_is_a_line_of_json_with_its_file_times_volumes_and_the_models_digest(folders: Path) -> None:
+    done = called(folders, "--json", "-c", "2d", "-c", "3d_fullres", "-f", "0")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["file"] for line in lines] == ["a.nii.gz", "b.nii.gz"]
+    assert set(lines[0]["seconds"]) == {"read", "prepare", "network", "export", "write"}
+    assert set(lines[0]["volumes_ml"]) == {"bright", "brighter"}
+    report = json.loads((folders / "out" / "prediction.json").read_text())
+    assert lines[0]["model"] == lines[1]["model"] == report["made_from"]["model"]
+    again = called(folders, "--json", "-c", "2d", "-c", "3d_fullres", "-f", "0", "--skip-existing")
+    assert [json.loads(line)["skipped"] for line in again.stdout.splitlines()] == [True, True]
 
 
 def test_a_model_folder_needs_no_workspace(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,6 +79,11 @@ def test_failed_cases_are_named_at_the_end_with_exit_code_2_and_the_others_are_w
         (("-m", "nothing"), "unknown model 'nothing'"),
         (("--step", "0"), "step 0"),
         (("--precision", "fp16"), "CUDA"),
+        (("--quality", "bst"), "Did you mean 'best'"),
+        (("--channel", "MRI"), "expected NAME=DIR"),
+        (("--channel", "MRJ=x"), "Did you mean 'MRI'"),
+        (("--memory", "0"), "more than 0"),
+        (("--executor", "threads"), "Known: dask://HOST:PORT, processes"),
     ],
 )
 def test_bad_input_ends_with_one_message_and_exit_code_2(folders: Path, words: tuple[str, ...], message: str) -> None:
@@ -81,3 +92,11 @@ def test_bad_input_ends_with_one_message_and_exit_code_2(folders: Path, words: t
     assert message in done.stderr
     assert "Traceback" not in done.output
     assert not (folders / "out").exists()
+
+
+def test_an_input_that_is_not_there_is_named_before_the_model_with_what_lies_beside_it(folders: Path) -> None:
+    words = ["-i", str(folders / "inn"), "-o", str(folders / "out"), "-m", "nothing"]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2
+    assert f"inn: not found. Did you mean {folders / 'in'}?" in done.stderr
+    assert "nothing to predict" in CliRunner().invoke(main, ["-o", str(folders / "out")]).stderr

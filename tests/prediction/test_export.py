@@ -10,7 +10,8 @@ from skimage.transform import resize
 from autoseg.data.image import Shape, Spacing
 from autoseg.data.labels import Label, LabelScheme, Region, train_on_regions
 from autoseg.planning.plan import Resampling
-from autoseg.prediction.export import Scores, decide, export, interpolation_orders, refined_slabs
+from autoseg.prediction.export import decide, export
+from autoseg.prediction.refining import held, interpolation_orders, refined_slabs
 from autoseg.preprocessing.case import Placement
 
 FOUR = LabelScheme(labels=tuple(Label(name=f"label {v}", value=v) for v in (0, 1, 2, 4)))
@@ -55,21 +56,21 @@ def in_place(
 
 def exported(logits: NDArray[np.float32], labels: LabelScheme, placement: Placement) -> NDArray[np.integer]:
     orders = interpolation_orders(Resampling(), placement)
-    return export([Scores(torch.from_numpy(logits), orders)], labels=labels, placement=placement).labels
+    return export([held(torch.from_numpy(logits), orders)], labels=labels, placement=placement).labels
 
 
 @pytest.mark.parametrize("depth", [1, 4, 100])
 @pytest.mark.parametrize("shape", [(13, 17, 11), (5, 4, 6), (9, 8, 20), (9, 17, 7)])
 def test_refining_is_what_scikit_image_does_however_thick_the_slabs(shape: Shape, depth: int) -> None:
     logits = noise(2, 9, 8, 7)
-    found = torch.cat(list(refined_slabs(torch.from_numpy(logits), shape, orders=(1, 1, 1), depth=depth)), dim=1)
+    found = torch.cat(list(refined_slabs(held(torch.from_numpy(logits), (1, 1, 1)), shape, depth=depth)), dim=1)
     expected = [resize(channel, shape, order=1, mode="edge", anti_aliasing=False) for channel in logits]
     np.testing.assert_allclose(found.numpy(), np.stack(expected), atol=2e-6)
 
 
 def test_a_cubic_spline_is_possible_along_any_axis() -> None:
     logits = noise(1, 9, 8, 7)
-    found = torch.cat(list(refined_slabs(torch.from_numpy(logits), (12, 11, 5), orders=(3, 3, 3), depth=4)), dim=1)
+    found = torch.cat(list(refined_slabs(held(torch.from_numpy(logits), (3, 3, 3)), (12, 11, 5), depth=4)), dim=1)
     expected = resize(logits[0], (12, 11, 5), order=3, mode="edge", anti_aliasing=False, clip=False)
     np.testing.assert_allclose(found[0].numpy(), expected, atol=1e-5)
 
@@ -81,7 +82,7 @@ def test_a_coarse_axis_takes_the_nearest_slice_and_the_others_are_linear(coarse:
     logits = noise(1, 6, 7, 8)
     orders = interpolation_orders(Resampling(), placement)
     assert orders == tuple(0 if axis == coarse else 1 for axis in range(3))
-    found = torch.cat(list(refined_slabs(torch.from_numpy(logits), new_shape, orders=orders, depth=5)), dim=1)[0]
+    found = torch.cat(list(refined_slabs(held(torch.from_numpy(logits), orders), new_shape, depth=5)), dim=1)[0]
     slices = np.moveaxis(logits[0], coarse, 0)
     plane = tuple(size for axis, size in enumerate(new_shape) if axis != coarse)
     refined = np.stack([resize(one, plane, order=1, mode="edge", anti_aliasing=False) for one in slices])
@@ -123,7 +124,7 @@ def test_the_decision_is_made_after_refining_as_with_whole_arrays(shape: Shape, 
 def test_outside_the_crop_lies_background_and_it_is_certain() -> None:
     placement = in_place((2, 2, 2), original=(4, 5, 6), corner=(1, 2, 3))
     logits = noise(4, 2, 2, 2) - np.array([9, 0, 0, 0], dtype=np.float32).reshape(4, 1, 1, 1)
-    found = export([Scores(torch.from_numpy(logits), (1, 1, 1))], labels=FOUR, placement=placement, probabilities=True)
+    found = export([held(torch.from_numpy(logits), (1, 1, 1))], labels=FOUR, placement=placement, probabilities=True)
     outside = np.ones((4, 5, 6), dtype=bool)
     outside[1:3, 2:4, 3:5] = False
     assert found.probabilities is not None
@@ -138,7 +139,7 @@ def test_several_members_decide_by_their_mean_probability() -> None:
     # Logits would be averaged to a tie at 0; the mean probabilities are (1 + 0.27) / 2 against (0 + 0.73) / 2.
     sure, doubtful = ([20.0, 0.0], [0.0, 1.0])
     two = LabelScheme(labels=(Label(name="background", value=0), Label(name="thing", value=7)))
-    members = [Scores(torch.tensor(logits).reshape(2, 1, 1, 1), (1, 1, 1)) for logits in (sure, doubtful, doubtful)]
+    members = [held(torch.tensor(logits).reshape(2, 1, 1, 1), (1, 1, 1)) for logits in (sure, doubtful, doubtful)]
     placement = in_place((1, 1, 1))
     assert export(members[:2], labels=two, placement=placement).labels.item() == 0
     found = export(members, labels=two, placement=placement, probabilities=True)
@@ -149,6 +150,6 @@ def test_several_members_decide_by_their_mean_probability() -> None:
 
 
 def test_the_order_of_members_does_not_matter() -> None:
-    members = [Scores(torch.from_numpy(noise(3, 4, 4, 4, seed=seed)), (1, 1, 1)) for seed in range(3)]
+    members = [held(torch.from_numpy(noise(3, 4, 4, 4, seed=seed)), (1, 1, 1)) for seed in range(3)]
     straight, turned = (export(m, labels=NESTED, placement=in_place((4, 4, 4))).labels for m in (members, members[::-1]))
     np.testing.assert_array_equal(straight, turned)

@@ -9,7 +9,9 @@ from autoseg.data.image import Geometry, Image, reorient
 from autoseg.errors import PredictionError
 from autoseg.planning.plan import Plan
 from autoseg.prediction.ensemble import Member
-from autoseg.prediction.predictor import Predictor, Settings
+from autoseg.prediction.predictor import Predictor
+from autoseg.prediction.settings import Settings
+from autoseg.preprocessing.case import Prepared
 from tests.prediction import small
 
 EXACT = Settings(precision="fp32", device="cpu")
@@ -37,6 +39,12 @@ def as_stored(voxels: np.ndarray, orientation: str) -> Image:
     return image(np.ascontiguousarray(reorient(voxels, current="RAS", wanted=orientation)), affine=affine)
 
 
+def logits_of(predictor: Predictor, prepared: list[Prepared]) -> torch.Tensor:
+    (scores,) = predictor.scores(prepared)
+    _, rows, columns = scores.shape
+    return torch.cat(list(scores.slabs((slice(0, rows), slice(0, columns)))), dim=1)
+
+
 def test_a_known_answer_arrives_voxel_by_voxel_with_the_values_on_disk() -> None:
     voxels = small.scan(11, 13, 9)
     found = Predictor([member(small.plan(kind=KNOWN))], settings=EXACT).predict(image(voxels))
@@ -47,7 +55,7 @@ def test_a_known_answer_arrives_voxel_by_voxel_with_the_values_on_disk() -> None
 
 @pytest.mark.parametrize("orientation", ["RAS", "LPS", "SAR", "PIL"])
 def test_however_a_scan_is_stored_its_prediction_is_the_same_in_its_own_grid(orientation: str) -> None:
-    predictor = Predictor([member(small.plan(transpose=(1, 0, 2)))], settings=replace(EXACT, mirroring=False))
+    predictor = Predictor([member(small.plan(transpose=(1, 0, 2)))], settings=replace(EXACT, mirroring="none"))
     voxels = small.scan(11, 13, 9)
     straight = predictor.predict(image(voxels)).labels
     assert len(np.unique(straight)) > 1
@@ -86,8 +94,8 @@ def test_folds_are_averaged_as_logits() -> None:
     folds = [Predictor([member(chosen, seed)], settings=EXACT) for seed in (1, 2)]
     both = Predictor([member(chosen, 1, 2)], settings=EXACT)
     prepared = both.prepare(voxels)
-    mean = torch.stack([fold.scores(prepared)[0].logits for fold in folds]).mean(0)
-    torch.testing.assert_close(both.scores(prepared)[0].logits, mean, atol=1e-5, rtol=1e-5)
+    mean = torch.stack([logits_of(fold, prepared) for fold in folds]).mean(0)
+    torch.testing.assert_close(logits_of(both, prepared), mean, atol=1e-5, rtol=1e-5)
 
 
 def test_configurations_are_averaged_as_probabilities() -> None:
@@ -108,9 +116,9 @@ def test_a_predictor_is_opened_from_a_model_folder(tmp_path: Path) -> None:
 
 def test_mirroring_can_be_left_out() -> None:
     chosen, voxels = small.plan(), image(small.scan(8, 8, 8))
-    with_it, without = (Predictor([member(chosen)], settings=replace(EXACT, mirroring=m)) for m in (True, False))
+    with_it, without = (Predictor([member(chosen)], settings=replace(EXACT, mirroring=m)) for m in ("all", "none"))
     prepared = with_it.prepare(voxels)
-    assert not torch.allclose(with_it.scores(prepared)[0].logits, without.scores(prepared)[0].logits, atol=1e-3)
+    assert not torch.allclose(logits_of(with_it, prepared), logits_of(without, prepared), atol=1e-3)
 
 
 def test_a_wrong_number_of_channels_is_refused_naming_those_expected() -> None:

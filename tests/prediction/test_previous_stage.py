@@ -7,12 +7,14 @@ from autoseg.data.labels import Label, LabelScheme, Region, train_on_regions
 from autoseg.errors import PredictionError
 from autoseg.planning.plan import Resampling
 from autoseg.prediction.ensemble import Member
-from autoseg.prediction.predictor import Predictor, Settings
+from autoseg.prediction.predictor import Predictor
 from autoseg.prediction.previous_stage import prepare_stages, refined_classes, with_masks
+from autoseg.prediction.refining import held
+from autoseg.prediction.settings import Settings
 from autoseg.preprocessing.case import prepare
 from tests.prediction import small
 
-EXACT = Settings(precision="fp32", device="cpu", mirroring=False)
+EXACT = Settings(precision="fp32", device="cpu", mirroring="none")
 KNOWN = "tests.prediction.small:brightness"
 
 
@@ -29,7 +31,9 @@ def test_on_the_same_grid_nothing_is_interpolated():
     voxels = small.scan(6, 7, 8)
     logits = torch.randn(3, 6, 7, 8, generator=torch.Generator().manual_seed(0))
     place = placement(voxels, (1.0, 1.0, 1.0))
-    found = refined_classes(logits, source=place, target=place, resampling=Resampling(), labels=small.LABELS)
+    found = refined_classes(
+        held(logits, (1, 1, 1)), source=place, target=place, resampling=Resampling(), labels=small.LABELS
+    )
     np.testing.assert_array_equal(found, logits.argmax(0))
 
 
@@ -39,7 +43,9 @@ def test_a_coarse_answer_is_interpolated_linearly_before_it_is_decided():
     logits[1, 1] = 1.0
     logits[1, [0, 2, 3]] = -0.5
     coarse, fine = placement(voxels, (2.0, 2.0, 2.0)), placement(voxels, (1.0, 1.0, 1.0))
-    found = refined_classes(logits, source=coarse, target=fine, resampling=Resampling(), labels=small.LABELS)
+    found = refined_classes(
+        held(logits, (1, 1, 1)), source=coarse, target=fine, resampling=Resampling(), labels=small.LABELS
+    )
     assert found.shape == (8, 8, 8)
     # Between -0.5 (centre at 0.5) and 1 (at 2.5) the fine centres 1 and 2 lie a quarter and three quarters of the way:
     # -0.125 and 0.625; the same on the other side.
@@ -57,7 +63,7 @@ def test_regions_are_painted_where_they_are_more_likely_than_not():
     logits[0, :2] = 1.0
     logits[1, 0] = 1.0
     place = placement(voxels, (1.0, 1.0, 1.0))
-    found = refined_classes(logits, source=place, target=place, resampling=Resampling(), labels=labels)
+    found = refined_classes(held(logits, (1, 1, 1)), source=place, target=place, resampling=Resampling(), labels=labels)
     assert found[:, 0, 0].tolist() == [2, 1, 0, 0]
     seen = with_masks(voxels[None], found, labels=labels)
     assert seen.shape == (3, 4, 4, 4)

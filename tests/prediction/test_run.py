@@ -92,7 +92,7 @@ def test_the_report_names_settings_times_and_volumes_and_is_written(tmp_path: Pa
     count = int(np.count_nonzero(np.asanyarray(stored.dataobj)))
     assert case.volumes_ml["all"] == pytest.approx(count * 8 / 1000, abs=1e-4)
     assert case.volumes_ml["all"] == pytest.approx(case.volumes_ml["bright"] + case.volumes_ml["brighter"], abs=1e-3)
-    assert (report.step, report.mirroring, report.precision, report.device) == (0.7, False, "fp32", "cpu")
+    assert (report.step, report.mirroring, report.precision, report.device) == (0.7, "none", "fp32", "cpu")
     assert (report.configurations, report.folds) == (("3d_fullres",), ("0",))
     assert load(PredictionReport, tmp_path / "out" / "prediction.json", remake="") == report
 

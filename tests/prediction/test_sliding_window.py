@@ -1,4 +1,5 @@
 from itertools import pairwise, product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
-from autoseg.prediction.sliding_window import importance, margins, mirrorings, predict_logits, window_starts, windows
+from autoseg.prediction.sliding_window import Sweep, finished_slabs, network_axes, predict_logits
+from autoseg.prediction.windows import enlarged, importance, margins, mirrorings, views, window_starts, windows
 from autoseg.training.device import Precision
 
 
@@ -33,6 +35,12 @@ def small_network(seed: int, *, dimensions: int = 3, channels: int = 2, outputs:
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape, dtype=np.float32))
+
+
+def predicted(networks: list[nn.Module], image: Tensor, *, mirror_axes: tuple[int, ...] = (), **settings: Any) -> Tensor:
+    """All logits of an image; `mirror_axes` are axes of the image."""
+    axes = network_axes(mirror_axes, len(settings["patch_size"]))
+    return predict_logits(networks, image, Sweep(mirrorings=tuple(mirrorings(axes)), **settings))
 
 
 def naive(networks: list[nn.Module], image: Tensor, patch: tuple[int, ...], step: float, axes: tuple[int, ...]) -> Tensor:
@@ -117,7 +125,7 @@ def test_a_flat_patch_goes_through_every_slice() -> None:
 @pytest.mark.parametrize("step", [0.5, 0.8])
 def test_it_agrees_with_a_naive_implementation(batch_size: int, axes: tuple[int, ...], step: float) -> None:
     networks, image = [small_network(1), small_network(2)], noise(2, 11, 9, 14)
-    found = predict_logits(
+    found = predicted(
         networks,
         image,
         patch_size=(6, 8, 5),
@@ -134,8 +142,8 @@ def test_it_agrees_with_a_naive_implementation(batch_size: int, axes: tuple[int,
 def test_a_flat_network_gives_each_slice_what_it_gives_that_slice_alone() -> None:
     network, image = small_network(3, dimensions=2), noise(2, 4, 9, 7)
     settings_of_both = {"patch_size": (6, 4), "output_channels": 3, "mirror_axes": (0, 1, 2)}
-    whole = predict_logits([network], image, batch_size=5, **settings_of_both)
-    alone = [predict_logits([network], image[:, z : z + 1], **settings_of_both) for z in range(4)]
+    whole = predicted([network], image, batch_size=5, **settings_of_both)
+    alone = [predicted([network], image[:, z : z + 1], **settings_of_both) for z in range(4)]
     torch.testing.assert_close(whole, torch.cat(alone, dim=1), atol=1e-6, rtol=1e-6)
 
 
@@ -143,7 +151,7 @@ def test_a_flat_network_gives_each_slice_what_it_gives_that_slice_alone() -> Non
 @settings(max_examples=25, deadline=None)
 def test_the_identity_network_returns_the_image(shape: tuple[int, ...], patch: tuple[int, ...], step: float) -> None:
     image = noise(1, *shape)
-    found = predict_logits([nn.Identity()], image, patch_size=patch, output_channels=1, step=step, mirror_axes=(0, 1, 2))
+    found = predicted([nn.Identity()], image, patch_size=patch, output_channels=1, step=step, mirror_axes=(0, 1, 2))
     torch.testing.assert_close(found, image, atol=1e-5, rtol=1e-5)
 
 
@@ -155,7 +163,7 @@ def test_a_patch_larger_than_the_image_sees_it_centred_in_zeros() -> None:
             seen.append(image.clone())
             return image
 
-    predict_logits([Watching()], torch.ones(1, 2, 3, 4), patch_size=(4, 4, 4), output_channels=1)
+    predicted([Watching()], torch.ones(1, 2, 3, 4), patch_size=(4, 4, 4), output_channels=1)
     expected = torch.zeros(1, 1, 4, 4, 4)
     expected[0, 0, 1:3, 0:3] = 1
     torch.testing.assert_close(seen[0], expected)
@@ -165,10 +173,10 @@ def test_mirroring_all_axes_makes_the_prediction_of_a_mirrored_image_the_mirrore
     # Even patches and sizes, so that the windows and their weights mirror onto each other up to the Gaussian's half voxel.
     network, image = small_network(4), noise(2, 8, 8, 8)
     chosen = {"patch_size": (8, 8, 8), "output_channels": 3, "mirror_axes": (0, 1, 2)}
-    straight = predict_logits([network], image, **chosen)
-    mirrored = predict_logits([network], image.flip([1, 3]), **chosen)
+    straight = predicted([network], image, **chosen)
+    mirrored = predicted([network], image.flip([1, 3]), **chosen)
     torch.testing.assert_close(mirrored.flip([1, 3]), straight, atol=1e-5, rtol=1e-5)
-    once = predict_logits([network], image.flip([1, 3]), patch_size=(8, 8, 8), output_channels=3)
+    once = predicted([network], image.flip([1, 3]), patch_size=(8, 8, 8), output_channels=3)
     assert not torch.allclose(once.flip([1, 3]), straight, atol=1e-2)
 
 
@@ -179,7 +187,7 @@ def test_windows_of_zeros_cost_one_pass_and_change_nothing(batch_size: int) -> N
     network = small_network(5)
     counting = Counting()
     chosen = {"patch_size": (8, 8, 8), "output_channels": 3, "mirror_axes": (0,), "batch_size": batch_size}
-    found = predict_logits([nn.Sequential(counting, network)], image, **chosen)
+    found = predicted([nn.Sequential(counting, network)], image, **chosen)
     # 7 windows start at 0, 4, ... 24; those at 0 and 4 hold something, five are blank; each is seen twice.
     assert counting.seen == (2 + 1) * 2
     with torch.no_grad():
@@ -190,8 +198,59 @@ def test_windows_of_zeros_cost_one_pass_and_change_nothing(batch_size: int) -> N
 def test_half_precision_stays_near_full_precision_and_sums_in_float32() -> None:
     network, image = small_network(6), noise(2, 10, 10, 10)
     chosen = {"patch_size": (8, 8, 8), "output_channels": 3}
-    full = predict_logits([network], image, **chosen)
-    half = predict_logits([network], image, precision=Precision("bf16"), **chosen)
+    full = predicted([network], image, **chosen)
+    half = predicted([network], image, precision=Precision("bf16"), **chosen)
     assert half.dtype == torch.float32
     assert not torch.equal(half, full)
     torch.testing.assert_close(half, full, atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("patch", [(6, 8, 5), (6, 4)])
+def test_parts_of_the_slices_done_one_by_one_are_bit_for_bit_those_of_whole_slices(
+    precision: Any, patch: tuple[int, ...]
+) -> None:
+    network, image = small_network(7, dimensions=len(patch)), noise(2, 15, 13, 11)
+    sweep = Sweep(patch, 3, mirrorings=((), (0,)), precision=Precision(precision))
+    whole = predict_logits([network], image, sweep)
+    for rows, columns in product([slice(0, 4), slice(4, 13)], [slice(0, 7), slice(7, 8), slice(8, 11)]):
+        part = torch.cat(list(finished_slabs([network], image, sweep, box=(rows, columns))), dim=1)
+        assert torch.equal(part, whole[:, :, rows, columns])
+
+
+def test_windows_outside_the_wanted_part_are_not_computed() -> None:
+    counting, image = Counting(), noise(1, 8, 8, 32)
+    sweep = Sweep((8, 8, 8), 1)
+    list(finished_slabs([counting], image, sweep, box=(slice(0, 8), slice(0, 4))))
+    assert counting.seen == 1  # windows start at 0, 4, ... 24; only the first reaches columns 0 to 3
+
+
+def test_slices_are_handed_on_as_soon_as_no_window_reaches_them_any_more() -> None:
+    counting, image = Counting(), noise(1, 32, 8, 8)
+    slabs = finished_slabs([counting], image, Sweep((8, 8, 8), 1))
+    seen = []
+    for slab in slabs:
+        seen.append((counting.seen, slab.shape[1]))
+    # Windows start at 0, 4, ... 24: the first four slices are known after one window, the last eight after all seven.
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4), (5, 4), (6, 4), (7, 8)]
+
+
+def test_two_views_are_the_image_and_the_one_mirrored_along_every_axis() -> None:
+    assert views((0, 2), "two") == ((), (0, 2))
+    assert views((), "two") == views((0, 1), "none") == ((),)
+    assert views((0,), "all") == ((), (0,))
+
+
+@pytest.mark.parametrize(
+    ("shape", "patch", "expected"),
+    [
+        ((8, 8, 8), (8, 8, 8), (8, 8, 8)),
+        ((8, 5, 15), (8, 8, 12), (8, 8, 16)),  # no edge shrinks; 15 is rounded up to what two strides of 2 divide
+        ((9, 9, 9), (8, 8, 8), (8, 8, 8)),  # 12 x 12 x 12 would be more than three times the patch
+        ((5, 16, 8), (8, 8), (16, 8)),  # slice by slice
+    ],
+)
+def test_one_large_window_replaces_several_up_to_twice_the_patch(
+    shape: tuple[int, ...], patch: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    assert enlarged(patch, shape, [(1,) * len(patch), (2,) * len(patch), (2,) * len(patch)]) == expected

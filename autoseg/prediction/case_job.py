@@ -1,0 +1,169 @@
+"""What is done to each case: read and prepared, segmented, written; and the cases of one process one after the other."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from autoseg.artefacts import written_whole
+from autoseg.data.dataset import Case
+from autoseg.data.image import Geometry
+from autoseg.data.readers import read_case, write_labels
+from autoseg.errors import AutosegError, PredictionError
+from autoseg.prediction.inputs import prediction_ending
+from autoseg.prediction.predictor import Prediction, Predictor
+from autoseg.prediction.report import CasePrediction
+from autoseg.prediction.volumes import volumes_ml
+from autoseg.preprocessing.case import Prepared
+from autoseg.progress import SILENT, Progress
+
+READING_VOLUMES = 4
+"""Reading and preparing a case takes about so many times the prepared image, at its peak."""
+
+_OF_ONE_CASE = (AutosegError, MemoryError, torch.cuda.OutOfMemoryError)
+"""What may go wrong with one case and leave the others alone; anything else is a bug and ends the run."""
+
+
+def label_file(output: Path, case: Case) -> Path:
+    """Where the prediction of a case is written."""
+    return output / f"{case.id}{prediction_ending(Path(case.images[0]))}"
+
+
+def probability_file(output: Path, case: Case) -> Path:
+    """Where its probabilities are written."""
+    return output / f"{case.id}_probabilities.npy"
+
+
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """A case that has been read and prepared."""
+
+    prepared: list[Prepared]
+    geometry: Geometry
+    seconds: dict[str, float]
+
+    @property
+    def bytes(self) -> int:
+        return max(case.image.nbytes for case in self.prepared)
+
+
+@dataclass(frozen=True, eq=False)
+class CaseJob:
+    """A predictor, and where its results go. Image paths of cases are absolute."""
+
+    predictor: Predictor
+    output: Path
+    probabilities: bool
+
+    def predict(self, case: Case, *, progress: Progress = SILENT) -> CasePrediction:
+        """One case from its files to the file of its prediction, or the failure to report."""
+        reading: Future[_Ready] = Future()
+        try:
+            reading.set_result(self.read(case))
+        except _OF_ONE_CASE as error:
+            return failed(case, error)
+        return self.segment(case, reading, progress, reads_ahead=False)()
+
+    def pipeline(self, cases: Sequence[Case], progress: Progress) -> Iterator[CasePrediction]:
+        """The finished cases in order. At any time one is read, one is in the networks and one is written."""
+        with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
+            writing: Future[CasePrediction] | None = None
+            for case, reading in _one_ahead(reader, self.read, cases):
+                rest = self.segment(case, reading, progress, reads_ahead=case is not cases[-1])
+                if writing is not None:
+                    yield writing.result()
+                writing = writer.submit(rest)
+            if writing is not None:
+                yield writing.result()
+
+    def read(self, case: Case) -> _Ready:
+        """The case prepared for the networks. Raises what is wrong with its files."""
+        start = time.monotonic()
+        _check_files(case, self.predictor.channels)
+        image = read_case(case, Path(), channels=self.predictor.channels)
+        middle = time.monotonic()
+        prepared = self.predictor.prepare(image)
+        return _Ready(prepared, image.geometry, {"read": middle - start, "prepare": time.monotonic() - middle})
+
+    def segment(
+        self, case: Case, reading: "Future[_Ready]", progress: Progress, *, reads_ahead: bool
+    ) -> Callable[[], CasePrediction]:
+        """Run the networks; returns what is left to do, or the failure to report."""
+        try:
+            ready = reading.result()
+            found = self.predictor.decide(
+                ready.prepared,
+                probabilities=self.probabilities,
+                progress=progress,
+                description=case.id,
+                reserve=READING_VOLUMES * ready.bytes if reads_ahead else 0,
+            )
+        except _OF_ONE_CASE as error:
+            return partial(failed, case, error)
+        return partial(self.write, case, found, ready.geometry, ready.seconds)
+
+    def write(self, case: Case, found: Prediction, geometry: Geometry, seconds: dict[str, float]) -> CasePrediction:
+        """Write what was found; the report of the case."""
+        start = time.monotonic()
+        file, extra = label_file(self.output, case), probability_file(self.output, case)
+        try:
+            write_labels(file, found.labels, geometry)
+            if found.probabilities is not None:
+                _write_array(extra, found.probabilities)
+        except _OF_ONE_CASE as error:
+            return failed(case, error)
+        volumes = volumes_ml(found.labels, self.predictor.labels, geometry)
+        seconds = {**seconds, **found.seconds, "write": time.monotonic() - start}
+        return CasePrediction(
+            id=case.id,
+            file=file.name,
+            probabilities=extra.name if found.probabilities is not None else None,
+            skipped=False,
+            seconds={name: round(value, 3) for name, value in seconds.items()},
+            volumes_ml=volumes,
+            way=found.way,
+            error=None,
+        )
+
+
+def failed(case: Case, error: BaseException) -> CasePrediction:
+    """The report of a case that could not be predicted."""
+    message = (
+        str(error) if isinstance(error, AutosegError) else "not enough memory; close other programs or use --device cpu"
+    )
+    named = message if case.id in message else f"case {case.id}: {message}"
+    return CasePrediction(
+        id=case.id, file=None, probabilities=None, skipped=False, seconds={}, volumes_ml={}, way=None, error=named
+    )
+
+
+def _one_ahead(
+    executor: ThreadPoolExecutor, function: Callable[[Case], _Ready], cases: Sequence[Case]
+) -> Iterator[tuple[Case, "Future[_Ready]"]]:
+    """Each case with its result under way; that of the next one is begun before a case is handed out."""
+    following = executor.submit(function, cases[0]) if cases else None
+    for index, case in enumerate(cases):
+        current = following
+        assert current is not None, "begun one step before"
+        following = executor.submit(function, cases[index + 1]) if index + 1 < len(cases) else None
+        yield case, current
+
+
+def _check_files(case: Case, channels: Sequence[str]) -> None:
+    if len(case.images) not in (1, len(channels)):
+        found = ", ".join(Path(file).name for file in case.images)
+        raise PredictionError(
+            f"case {case.id}: {len(case.images)} channels found ({found}); the "
+            f"model expects {len(channels)}: {', '.join(channels)}. Give one file for each, or one file with all."
+        )
+
+
+def _write_array(path: Path, values: NDArray[np.float16]) -> None:
+    with written_whole(path) as file:
+        np.save(file, values, allow_pickle=False)

@@ -1,0 +1,179 @@
+"""What predicting a case takes in memory, and how it is done within what there is."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+from math import prod
+from pathlib import Path
+
+import torch
+
+from autoseg.data.image import Shape
+from autoseg.parallel import MEMORY_SHARE, free_memory
+from autoseg.planning.memory import GIB, Numbers, prediction_memory
+from autoseg.planning.plan import Configuration, Plan
+from autoseg.prediction.refining import Orders, axis_step
+from autoseg.prediction.sums import Box
+from autoseg.prediction.windows import window_starts
+
+FLOAT = 4
+MOST_PARTS = 8
+"""A slice is parted into at most so many parts along each axis; smaller ones would hardly save memory."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One configuration's share of a case: its grid, its windows and how its scores are refined."""
+
+    configuration: Configuration
+    plan: Plan
+    networks: int
+    shape: Shape
+    orders: Orders
+    patch_size: tuple[int, ...]
+    step: float
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a case is predicted: on which device scores are summed, and which parts of all slices are done one by one.
+
+    No parts: all of a slice at once. `expected_bytes` is the peak on that device, beside what was there before.
+    """
+
+    device: torch.device
+    boxes: tuple[Box, ...]
+    expected_bytes: int
+
+    def __str__(self) -> str:
+        parts = f" in {len(self.boxes)} parts" if len(self.boxes) > 1 else ""
+        return f"slab-wise on {self.device}{parts}"
+
+
+def choose_way(
+    jobs: Sequence[Job], *, shape: Shape, device: torch.device, precision: Numbers, memory_gb: float, reserve: int = 0
+) -> Way:
+    """How to predict a case of the cropped `shape` (z, y, x) so that its scores fit into the memory there is.
+
+    All scores (classes x voxels x 4 bytes) never exist: only the slices that windows still reach are summed. Where even
+    those are too many, every slice is parted, so that parts are summed one after the other; windows on the border of two
+    are then computed twice, and the parting with the fewest windows is taken. Sums lie on the device where they fit, else
+    on the CPU. `reserve` bytes are left for the case that is read meanwhile. The result is the same whichever way.
+    """
+    smallest: Way | None = None
+    for where in [device] if device.type == "cpu" else [device, torch.device("cpu")]:
+        room = _room(where, memory_gb=memory_gb, reserve=reserve)
+        fixed = _fixed(jobs, precision, device, where)
+        for boxes in _partings(jobs, shape):
+            whole = boxes or (_everything(shape),)
+            expected = fixed + max(sum(ring_bytes(job, shape, box) for job in jobs) for box in whole)
+            found = Way(where, boxes, expected)
+            if expected <= room:
+                return found
+            if smallest is None or expected < smallest.expected_bytes:
+                smallest = found
+    assert smallest is not None, "there is always the way of no parts"
+    return smallest
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0
+
+
+def ring_bytes(job: Job, shape: Shape, box: Box) -> int:
+    """Bytes of the sums of `box` (of the cropped `shape`) on the job's own grid."""
+    rows, columns = _sources(job, shape, box)
+    depth = job.patch_size[0] if len(job.patch_size) == 3 else job.batch_size
+    if len(job.patch_size) == 3 and job.batch_size > 1:
+        depth += round(job.step * depth)
+    return FLOAT * job.plan.labels.output_channels * depth * _length(rows) * _length(columns)
+
+
+def _room(where: torch.device, *, memory_gb: float, reserve: int) -> float:
+    """Bytes that may still be taken at `where`."""
+    if where.type == "cuda":
+        return MEMORY_SHARE * float(torch.cuda.mem_get_info(where)[0])
+    return min(MEMORY_SHARE * free_memory(), memory_gb * GIB - resident_bytes()) - reserve
+
+
+def _fixed(jobs: Sequence[Job], precision: Numbers, device: torch.device, where: torch.device) -> int:
+    """Bytes at `where` beside the sums: what networks need while they run, and a map of the result."""
+    result = max(2 * prod(job.shape) for job in jobs)
+    if where != device:  # each window's logits come over
+        return result + max(_logits_bytes(job) for job in jobs)
+    return result + max(_network_bytes(job, precision, device) for job in jobs)
+
+
+def _network_bytes(job: Job, precision: Numbers, device: torch.device) -> int:
+    sized = job.configuration.model_copy(update={"patch_size": job.patch_size})
+    use = prediction_memory(
+        sized,
+        channels=job.plan.input_channels(job.configuration),
+        labels=job.plan.labels,
+        shape=job.shape,
+        networks=job.networks,
+        windows=job.batch_size,
+        precision=precision,
+        device="cuda" if device.type == "cuda" else "cpu",
+    )
+    if use is None:
+        return 4 * _logits_bytes(job)  # a network of someone else's: nothing is known of what lies inside it
+    # The weights are there already.
+    return use.total - use.loss - use.weights + 2 * _logits_bytes(job)
+
+
+def _logits_bytes(job: Job) -> int:
+    return FLOAT * job.batch_size * job.plan.labels.output_channels * prod(job.patch_size)
+
+
+def _partings(jobs: Sequence[Job], shape: Shape) -> Iterator[tuple[Box, ...]]:
+    """The ways to part slices, none at first, then those with few windows before those with many."""
+    yield ()
+    parts = [
+        tuple(product(parted(shape[1], rows), parted(shape[2], columns)))
+        for rows, columns in product(range(1, MOST_PARTS + 1), repeat=2)
+        if rows * columns > 1 and rows <= shape[1] and columns <= shape[2]
+    ]
+    yield from sorted(
+        parts, key=lambda boxes: sum(_windows(job, shape, box) * job.networks for job in jobs for box in boxes)
+    )
+
+
+def _everything(shape: Shape) -> Box:
+    return slice(0, shape[1]), slice(0, shape[2])
+
+
+def parted(size: int, count: int) -> list[slice]:
+    """An axis of `size` in `count` parts, equal but for one voxel."""
+    edges = [round(size * index / count) for index in range(count + 1)]
+    return [slice(start, stop) for start, stop in pairwise(edges)]
+
+
+def _length(span: slice) -> int:
+    return int(span.stop - span.start)
+
+
+def _sources(job: Job, shape: Shape, box: Box) -> tuple[slice, slice]:
+    """The part of the job's own grid that is needed for `box` of the cropped one."""
+    y, x = (
+        axis_step(job.shape[axis], shape[axis], job.orders[axis], side).source
+        for axis, side in zip((1, 2), box, strict=True)
+    )
+    return y, x
+
+
+def _windows(job: Job, shape: Shape, box: Box) -> int:
+    """How many windows reach a box, in each layer of them."""
+    count = 1
+    for axis, span in zip((1, 2), _sources(job, shape, box), strict=True):
+        edge = job.patch_size[axis - 3]
+        margin = max(0, edge - job.shape[axis]) // 2
+        starts = window_starts(max(job.shape[axis], edge), edge, step=job.step)
+        count *= sum(start < span.stop + margin and span.start + margin < start + edge for start in starts)
+    return count
