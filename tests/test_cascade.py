@@ -22,7 +22,7 @@ from autoseg.planning.run import plan
 from autoseg.prediction.ensemble import choose_models, open_ensemble
 from autoseg.prediction.predictor import Predictor, Settings
 from autoseg.prediction.run import predict
-from autoseg.prediction.sliding_window import predict_logits
+from autoseg.prediction.sliding_window import Sweep, predict_logits
 from autoseg.preprocessing.case import prepare
 from autoseg.preprocessing.previous_maps import open_map
 from autoseg.preprocessing.store import open_case
@@ -229,13 +229,7 @@ def assert_refined(trained, image, found, values):
     prepared = prepare(image, model.plan, model.configuration)
     classes = torch.from_numpy(model.plan.labels.encode(found))
     seen = torch.cat([torch.from_numpy(prepared.image), as_masks(classes, labels=2)])
-    logits = predict_logits(
-        [load_network(model, "0")],
-        seen,
-        patch_size=model.configuration.patch_size,
-        output_channels=3,
-        step=1.0,
-    )
+    logits = predict_logits([load_network(model, "0")], seen, Sweep(model.configuration.patch_size, 3, step=1.0))
     expected = model.plan.labels.decode(logits.argmax(0).numpy())
     assert (expected == values).mean() > 0.999
 
