@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from pydantic import BaseModel
 
@@ -24,7 +23,7 @@ from autoseg.prediction.ensemble import Member
 from autoseg.prediction.predictor import Predictor
 from autoseg.prediction.previous_stage import before_resampling, refined_classes
 from autoseg.prediction.settings import Settings
-from autoseg.preprocessing.case import Prepared
+from autoseg.prediction.stored import prepared_from
 from autoseg.preprocessing.previous_maps import is_map_stored, save_map
 from autoseg.preprocessing.run import store_of
 from autoseg.preprocessing.store import open_case
@@ -32,6 +31,7 @@ from autoseg.progress import SILENT, Progress
 from autoseg.training import run
 from autoseg.training.distributed import ALONE, Ranks
 from autoseg.training.fold import FoldResult
+from autoseg.training.judge import Judge
 from autoseg.training.model_folder import Model, finished_folds, load_network, open_model
 from autoseg.training.observers import UNWATCHED, Observer
 from autoseg.training.previous_stage import OutOfFold, PreviousStage, folds_digest
@@ -64,6 +64,7 @@ class _Surroundings:
     progress: Progress
     observer: Observer
     ranks: Ranks
+    judge: Judge | None
 
 
 def train(
@@ -81,6 +82,7 @@ def train(
     progress: Progress = SILENT,
     observer: Observer = UNWATCHED,
     ranks: Ranks = ALONE,
+    judge: Judge | None = None,
 ) -> list[FoldResult]:
     """Train a configuration as `autoseg.training.run.train` does, and before it the stage whose findings it refines.
 
@@ -90,7 +92,7 @@ def train(
     """
     plan = apply_settings(load(Plan, folder.plan_file, remake="autoseg_plan DATASET"), list(settings))
     chosen = plan.configurations.get(configuration)
-    around = _Surroundings(device, workers, progress, observer, ranks)
+    around = _Surroundings(device, workers, progress, observer, ranks, judge)
     if threads is not None:
         torch.set_num_threads(threads)
     previous = None
@@ -113,6 +115,7 @@ def train(
         observer=observer,
         previous=previous,
         ranks=ranks,
+        judge=judge,
     )
 
 
@@ -180,6 +183,7 @@ def _train_first(
             progress=around.progress,
             observer=around.observer,
             ranks=around.ranks,
+            judge=around.judge,
         )
     except TrainingError as error:
         hint = f" Finish the first stage with the settings it was begun with: {command}" if begun else ""
@@ -273,7 +277,7 @@ def _find(
                 f"case {id_}: {first.configuration.name} was trained on images turned or cropped differently. "
                 f"Train it anew: {first.remake()} --restart"
             )
-        (scores,) = predictor.scores([Prepared(np.array(coarse.image, dtype=np.float32), None, coarse.placement)])
+        (scores,) = predictor.scores([prepared_from(coarse, labels=labels)])
         classes = refined_classes(
             scores,
             source=coarse.placement,

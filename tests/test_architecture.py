@@ -23,6 +23,7 @@ ORDER = [
     ["prediction"],
     ["cascade"],
     ["evaluation"],
+    ["validation"],
     ["testing", "demo"],
     ["cli"],
 ]

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from autoseg.errors import TrainingError
 
 if TYPE_CHECKING:
     from autoseg.training.fold import FoldResult
+    from autoseg.training.judge import FoldScores
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|m|s)", re.IGNORECASE)
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
@@ -48,12 +50,17 @@ def train(
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Makes a run on a CPU repeatable.")] = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Processor cores to use.")] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Delete what was trained of these folds before.")] = False,
+    validation: Annotated[
+        bool,
+        typer.Option("--validation/--no-validation", help="Predict and evaluate the held-out cases of each trained fold."),
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results for machines.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Train a configuration, preprocessing first where needed; the same command resumes a run that was broken off."""
     from autoseg import cascade
     from autoseg.training.distributed import joined
+    from autoseg.validation import WholeCases
     from autoseg.workspace import open_workspace
 
     with joined() as ranks:
@@ -76,6 +83,7 @@ def train(
             progress=bars(is_silent),
             observer=display(is_silent),
             ranks=ranks,
+            judge=WholeCases(folder, progress=bars(is_silent)) if validation else None,
         )
     if not ranks.is_first:
         return
@@ -101,7 +109,13 @@ def seconds_of(text: str) -> float:
 
 
 def _for_machines(result: "FoldResult") -> dict[str, Any]:
-    return {**result.card.model_dump(mode="json"), "model": str(result.model), "was_finished": result.was_finished}
+    scores = result.scores
+    return {
+        **result.card.model_dump(mode="json"),
+        "model": str(result.model),
+        "was_finished": result.was_finished,
+        "validation": None if scores is None else {**asdict(scores), "folder": str(scores.folder)},
+    }
 
 
 def _report(results: Sequence["FoldResult"]) -> None:
@@ -109,9 +123,16 @@ def _report(results: Sequence["FoldResult"]) -> None:
         card = result.card
         done = "was trained before" if result.was_finished else f"{card.steps} steps in {card.seconds / 60:.1f} min"
         dice = "-" if card.mean_pseudo_dice is None else f"{card.mean_pseudo_dice:.3f}"
-        print(f"fold {card.fold}: {done}, pseudo-Dice {dice}")
+        print(f"fold {card.fold}: {done}, pseudo-Dice {dice}{_shown(result.scores)}")
     print(f"Model: {results[0].model}")
     print(f"Next: autoseg_predict -i IN -o OUT -m {results[0].model}")
+
+
+def _shown(scores: "FoldScores | None") -> str:
+    if scores is None:
+        return ""
+    dice = "undefined" if scores.mean_dice is None else f"{scores.mean_dice:.3f}"
+    return f"; Dice {dice} in {scores.cases} held-out cases ({scores.folder / 'evaluation.json'})"
 
 
 main = command_line(train)

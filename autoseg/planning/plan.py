@@ -155,6 +155,10 @@ class TrainingSettings(BaseModel):
     checkpoint_minutes: float = Field(
         default=10.0, gt=0, description="minutes between checkpoints; one is also written after each epoch"
     )
+    validate_every: int = Field(
+        default=25, ge=0, description="epochs after which some held-out cases are predicted whole; 0: never"
+    )
+    validate_cases: int = Field(default=2, ge=1, description="how many held-out cases that are")
     watchdog_s: float = Field(
         default=30.0, gt=0, description="seconds without a batch after which it is said what the loader is at"
     )

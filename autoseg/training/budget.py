@@ -31,7 +31,8 @@ class Position:
     """Where a training stands, in steps and in seconds of training time (pauses between resumed runs do not count).
 
     `step_s`, `validation_step_s` and `closing_s` are moving averages of the measured durations of a step, a validation
-    batch and an epoch's closing (checkpoint, history, curves); None until measured.
+    batch and an epoch's closing (checkpoint, history, curves), `whole_cases_s` the seconds that whole cases took last; None
+    until measured.
     """
 
     epoch: int = 0
@@ -41,6 +42,7 @@ class Position:
     step_s: float | None = None
     validation_step_s: float | None = None
     closing_s: float | None = None
+    whole_cases_s: float | None = None
 
     def after_step(self, *, now_s: float, duration_s: float) -> "Position":
         """One step later."""

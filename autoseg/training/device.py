@@ -1,5 +1,6 @@
 """Which device a network runs on, and in which number type it is fast there."""
 
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,18 @@ def choose_precision(
     if device.type == "cpu" and _flags(cpu_info) & FAST_BF16_FLAGS:
         return Precision("bf16")
     return Precision("fp32")
+
+
+def memory_bytes(device: torch.device) -> int | None:
+    """The most memory a training has taken so far: of the GPU, else of this process; None where that is not known."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _flags(cpu_info: Path) -> frozenset[str]:

@@ -1,108 +1,106 @@
 """Training one fold: everything around the loop that lies in the fold's folder."""
 
 import logging
-from collections.abc import Callable, Generator, Sequence
+import shutil
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from autoseg.artefacts import load, save
-from autoseg.data.splits import Splits
+from autoseg.data.splits import ALL
 from autoseg.errors import TrainingError
 from autoseg.lock import locked
-from autoseg.losses import build_loss
-from autoseg.networks.unet import decoder_levels
-from autoseg.planning.plan import Configuration, Plan
-from autoseg.preprocessing.previous_maps import open_map
-from autoseg.preprocessing.store import StoredCase, open_case
-from autoseg.training.budget import Pace, StepPace, TimePace
+from autoseg.training.budget import StepPace
 from autoseg.training.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint, save_weights
-from autoseg.training.device import Precision
-from autoseg.training.distributed import ALONE, Ranks
+from autoseg.training.distributed import Ranks
 from autoseg.training.interrupt import held_back
-from autoseg.training.loader import prefetch
+from autoseg.training.judge import FoldScores, Judge
 from autoseg.training.loop import ended_early, fit
-from autoseg.training.model_folder import FOLD_FILE, FoldCard, fold_folder, network_of, weights_file
+from autoseg.training.model_folder import (
+    EVENTS_FOLDER,
+    FOLD_FILE,
+    VALIDATION_FOLDER,
+    FoldCard,
+    fold_folder,
+    network_of,
+    weights_file,
+)
 from autoseg.training.observers import UNWATCHED, FoldFiles, Observer, Several, Start
-from autoseg.training.patches import Batch, BatchSource, PatchSource
-from autoseg.training.previous_stage import OutOfFold
-from autoseg.training.setup import Setup, Surroundings
+from autoseg.training.setup import Surroundings
 from autoseg.training.state import TrainingState, as_checkpoint, new_state, restore
-from autoseg.training.whole_batch import WholeBatch, pool_norms
-
-BATCHES_AHEAD = 3
+from autoseg.training.task import Task, open_stored, pace_of, setup_of
+from autoseg.training.whole_batch import pool_norms
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class FoldResult:
-    """A trained fold: the model folder it lies in, its card, and whether it had been trained before."""
+    """A trained fold: the model folder it lies in, its card, and whether it had been trained before.
+
+    `scores` are those of the cases it was not trained on; None where nobody judged them.
+    """
 
     model: Path
     card: FoldCard
     was_finished: bool
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is the same for all folds of one call; `budget_s` is for each of them, `previous` for a cascade.
-
-    `ranks` says which of several processes that train a fold together this one is.
-    """
-
-    model: Path
-    plan: Plan
-    configuration: Configuration
-    splits: Splits
-    preprocessed: Path
-    device: torch.device
-    precision: Precision
-    budget_s: float | None
-    observer: Observer
-    previous: OutOfFold | None = None
-    ranks: Ranks = ALONE
+    scores: FoldScores | None = None
 
 
 def train_fold(task: Task, fold: str) -> FoldResult:
-    """Train a fold, from its last checkpoint if there is one; a finished fold is left alone.
+    """Train a fold, from its last checkpoint if there is one, and have it judged; a finished fold is left alone.
 
     Of several processes that train it together the first one looks after its folder. Raises TrainingError while another
     run trains it.
     """
     if not task.ranks.is_first:
         return _take_part(task, fold)
+    with alone_in(fold_folder(task.model, fold)):
+        result = _trained(task, fold)
+        return result if task.judge is None else replace(result, scores=_judged(task, fold, task.judge))
+
+
+def _judged(task: Task, fold: str, judge: Judge) -> FoldScores | None:
+    if fold == ALL:
+        logger.info("fold %s is trained on every case: none is left to judge it on", fold)
+        return None
+    cases = [open_stored(task, id_) for id_ in task.splits.fold(fold)[1]]
+    try:
+        return judge.fold(task.model, fold, cases, device=task.device)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"fold {fold} is trained; the same command goes on with its validation") from error
+
+
+def _trained(task: Task, fold: str) -> FoldResult:
     folder = fold_folder(task.model, fold)
-    with alone_in(folder):
-        for unfinished in folder.glob(".writing-*"):  # left by a run that was killed
-            unfinished.unlink()
-        task.ranks.wait()
-        if _is_finished(task, fold):
-            logger.info("fold %s is finished; nothing to do (train it anew with --restart)", fold)
-            return FoldResult(model=task.model, card=stored_card(task, fold), was_finished=True)
-        state = _state(task, folder)
-        task.ranks.wait()  # until all have read the checkpoint
-        start = _start(task, fold, state)
-        observer = Several(FoldFiles(folder), task.observer)
-        save(_fold_card(task, start, state, finished=False), folder / FOLD_FILE)
-        observer.started(start)
-        try:
-            _fit(task, fold, state, observer)
-        finally:
-            observer.ended()
-        reason = ended_early(state, task.plan.training)
-        if reason is not None:
-            logger.info("fold %s: ended after epoch %d: %s", fold, state.position.epoch - 1, reason)
-        save_weights(state.weights, weights_file(task.model, fold, "final"))
-        card = _fold_card(task, start, state, finished=True)
-        save(card, folder / FOLD_FILE)
-        remove_checkpoints(folder)
-        task.ranks.wait()
-        return FoldResult(model=task.model, card=card, was_finished=False)
+    for unfinished in folder.glob(".writing-*"):  # left by a run that was killed
+        unfinished.unlink()
+    task.ranks.wait()
+    if _is_finished(task, fold):
+        logger.info("fold %s is finished; nothing to do (train it anew with --restart)", fold)
+        return FoldResult(model=task.model, card=stored_card(task, fold), was_finished=True)
+    state = _state(task, folder)
+    task.ranks.wait()  # until all have read the checkpoint
+    start = _start(task, fold, state)
+    observer = Several(FoldFiles(folder), task.observer)
+    save(_fold_card(task, start, state, finished=False), folder / FOLD_FILE)
+    observer.started(start)
+    try:
+        _fit(task, fold, state, observer)
+    finally:
+        observer.ended()
+    reason = ended_early(state, task.plan.training)
+    if reason is not None:
+        logger.info("fold %s: ended after epoch %d: %s", fold, state.position.epoch - 1, reason)
+    save_weights(state.weights, weights_file(task.model, fold, "final"))
+    card = _fold_card(task, start, state, finished=True)
+    save(card, folder / FOLD_FILE)
+    remove_checkpoints(folder)
+    task.ranks.wait()
+    return FoldResult(model=task.model, card=card, was_finished=False)
 
 
 def alone_in(folder: Path) -> AbstractContextManager[None]:
@@ -163,7 +161,7 @@ def _fit(task: Task, fold: str, state: TrainingState, observer: Observer) -> Non
         )
         if not ranks.is_first:
             around = replace(around, save=_forgotten, save_best=_forgotten)
-        fit(state, _setup(task, fold, _pace(task)), around)
+        fit(state, setup_of(task, fold, pace_of(task)), around)
 
 
 def measure_step_s(task: Task, fold: str) -> float:
@@ -179,79 +177,13 @@ def measure_step_s(task: Task, fold: str) -> float:
         observer=UNWATCHED,
         clock=task.ranks.clock(),
     )
-    fit(state, _setup(task, fold, StepPace(epochs=1, iterations=2, validation=1)), around)
+    fit(state, setup_of(replace(task, judge=None), fold, StepPace(epochs=1, iterations=2, validation=1)), around)
     assert state.position.step_s is not None, "two steps have been made"
     return state.position.step_s
 
 
 def _forgotten(_state: TrainingState) -> None:
     """Saves nothing."""
-
-
-def _setup(task: Task, fold: str, pace: Pace) -> Setup:
-    settings = task.plan.training
-    train_ids, validation_ids = task.splits.fold(fold)
-    return Setup(
-        settings=settings,
-        labels=task.plan.labels,
-        loss=WholeBatch(loss_of(task), task.ranks, task.configuration.batch_size),
-        device=task.device,
-        precision=task.precision,
-        pace=pace,
-        training=_source(task, train_ids, augment=True),
-        validation=_source(task, validation_ids, augment=False),
-        stream=partial(_ahead, patience_s=settings.watchdog_s),
-        epochs=pace.epochs if isinstance(pace, StepPace) else None,
-        iterations=pace.iterations if isinstance(pace, StepPace) else None,
-        ranks=task.ranks,
-    )
-
-
-def loss_of(task: Task) -> Callable[[Sequence[Tensor], Tensor], Tensor]:
-    """The loss that the plan names, for as many outputs as the network has."""
-    settings = task.plan.training
-    return build_loss(
-        settings.loss,
-        labels=task.plan.labels,
-        batch_dice=task.configuration.batch_dice,
-        deep_supervision_levels=decoder_levels(task.configuration.network) if settings.deep_supervision else 1,
-        settings=settings,
-    )
-
-
-def _pace(task: Task) -> Pace:
-    settings = task.plan.training
-    if task.budget_s is not None:
-        return TimePace(budget_s=task.budget_s, validation=settings.validation_iterations)
-    return StepPace(
-        epochs=settings.epochs, iterations=settings.iterations_per_epoch, validation=settings.validation_iterations
-    )
-
-
-def _source(task: Task, ids: Sequence[str], *, augment: bool) -> BatchSource:
-    return PatchSource(
-        [_open(task, id_) for id_ in ids],
-        configuration=task.configuration,
-        training=task.plan.training,
-        labels=task.plan.labels,
-        augment=augment,
-        # A GPU augments in passing what would keep several processor cores busy.
-        device=task.device if task.device.type == "cuda" else "cpu",
-        share=task.ranks.share(task.configuration.batch_size),
-    )
-
-
-def _open(task: Task, id_: str) -> StoredCase:
-    case = open_case(task.preprocessed, id_)
-    if task.previous is None:
-        return case
-    return replace(case, previous=open_map(task.previous.folder, id_, shape=case.placement.network_shape))
-
-
-def _ahead(
-    source: BatchSource, *, epoch: int, iterations: int, patience_s: float
-) -> Generator[tuple[Batch, float], None, None]:
-    yield from prefetch(source, epoch=epoch, iterations=iterations, ahead=BATCHES_AHEAD, patience_s=patience_s)
 
 
 def _start(task: Task, fold: str, state: TrainingState) -> Start:
@@ -302,6 +234,8 @@ def stored_card(task: Task, fold: str) -> FoldCard:
 def forget(folder: Path) -> None:
     """Delete what an earlier training left in a fold's folder."""
     remove_checkpoints(folder)
-    for pattern in ("weights_*.safetensors", "history.csv", "progress.png", FOLD_FILE):
+    for pattern in ("weights_*.safetensors", "history.*", "progress.png", FOLD_FILE):
         for path in folder.glob(pattern):
             path.unlink()
+    for name in (VALIDATION_FOLDER, EVENTS_FOLDER):
+        shutil.rmtree(folder / name, ignore_errors=True)

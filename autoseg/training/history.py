@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from pydantic import BaseModel
 from autoseg.artefacts import FROZEN, written_whole
 
 EMA_KEEP = 0.9
+PER_OUTPUT = ("pseudo_dice", "case_dice")
+"""Fields of a row with one entry per foreground output."""
 
 
 class EpochRow(BaseModel):
@@ -19,6 +22,8 @@ class EpochRow(BaseModel):
     in what was predicted for them; `mean_pseudo_dice` is over those that occurred, `ema_pseudo_dice` its moving average
     (0.9 of the old value). `waiting_share` is the share of the time of the steps that was spent waiting for data.
     `micro_batch` (None: the whole batch) and `recomputed` say how memory was saved at the epoch's end.
+    `case_dice` has one entry per foreground output too, from whole held-out cases; it is empty where none was looked at.
+    `memory_bytes` is the most memory so far: of the GPU where there is one, else of this process.
     """
 
     model_config = FROZEN
@@ -37,6 +42,9 @@ class EpochRow(BaseModel):
     skipped_steps: int
     micro_batch: int | None = None
     recomputed: bool = False
+    case_dice: tuple[float | None, ...] = ()
+    mean_case_dice: float | None = None
+    memory_bytes: int | None = None
 
 
 def moving_average(previous: float | None, value: float | None) -> float | None:
@@ -53,13 +61,24 @@ def write_history(rows: Sequence[EpochRow], path: Path, *, output_names: Sequenc
     """Write `rows` as CSV, one column per output; what is undefined stays empty."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    fields = [field for field in EpochRow.model_fields if field != "pseudo_dice"]
-    table.writerow([*fields, *(f"pseudo_dice {name}" for name in output_names)])
+    fields = [field for field in EpochRow.model_fields if field not in PER_OUTPUT]
+    table.writerow([*fields, *(f"{field} {name}" for field in PER_OUTPUT for name in output_names)])
     for row in rows:
         values = row.model_dump()
-        table.writerow([_cell(value) for value in (*(values[field] for field in fields), *row.pseudo_dice)])
+        outputs = (value for field in PER_OUTPUT for value in values[field] or (None,) * len(output_names))
+        table.writerow([_cell(value) for value in (*(values[field] for field in fields), *outputs)])
     with written_whole(path) as file:
         file.write(text.getvalue().encode())
+
+
+def write_json_lines(rows: Sequence[EpochRow], path: Path, *, output_names: Sequence[str]) -> None:
+    """Write `rows` as JSON, one epoch a line; what is per output is an object with its name, what is undefined is null."""
+    lines = []
+    for row in rows:
+        values = row.model_dump(mode="json")
+        lines.append(values | {field: dict(zip(output_names, values[field], strict=False)) for field in PER_OUTPUT})
+    with written_whole(path) as file:
+        file.write("".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
 def _cell(value: float | int | None) -> str:

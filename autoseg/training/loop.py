@@ -9,6 +9,7 @@ import torch
 
 from autoseg.errors import TrainingError
 from autoseg.planning.plan import TrainingSettings
+from autoseg.training.device import memory_bytes
 from autoseg.training.history import EpochRow, moving_average
 from autoseg.training.observers import Observer, Step
 from autoseg.training.patches import Batch, BatchSource
@@ -17,6 +18,7 @@ from autoseg.training.pseudo_dice import dice_of, mean_of, overlap_counts
 from autoseg.training.setup import Setup, Surroundings
 from autoseg.training.state import EpochSums, TrainingState
 from autoseg.training.step import judged, take_step
+from autoseg.training.whole_cases import with_whole_cases
 
 MOST_SKIPPED_IN_A_ROW = 10
 ENDLESS = 1_000_000
@@ -51,7 +53,8 @@ def fit(state: TrainingState, setup: Setup, around: Surroundings) -> None:
     with torch.random.fork_rng(devices=gpus):
         while not setup.pace.is_finished(state.position) and ended_early(state, setup.settings) is None:
             _train_epoch(state, setup, around, now_s)
-            _close_epoch(state, around, _validate(state, setup, around, now_s), now_s)
+            row = _validate(state, setup, around, now_s)
+            _close_epoch(state, around, with_whole_cases(row, state, setup, around.observer, now_s), now_s)
         # One that came while the last epoch was written down must not let the next fold begin.
         _stop_if_asked(state, around)
 
@@ -120,6 +123,7 @@ def _seen(state: TrainingState, setup: Setup, loss: float | None) -> Step:
         waiting_share=sums.waited_s / sums.steps_s if sums.steps_s else 0.0,
         progress=setup.pace.progress(position),
         left_s=setup.pace.left_s(position),
+        memory_bytes=memory_bytes(setup.device),
     )
 
 
@@ -142,10 +146,10 @@ def _validate(state: TrainingState, setup: Setup, around: Surroundings, now_s: C
     state.position = state.position.after_validation(
         now_s=now_s(), duration_s=now_s() - begun, iterations=max(iterations, 1)
     )
-    return _row(state, losses=losses, pseudo_dice=dice_of(setup.ranks.summed(counts)))
+    return _row(state, setup, losses=losses, pseudo_dice=dice_of(setup.ranks.summed(counts)))
 
 
-def _row(state: TrainingState, *, losses: Sequence[float], pseudo_dice: tuple[float | None, ...]) -> EpochRow:
+def _row(state: TrainingState, setup: Setup, *, losses: Sequence[float], pseudo_dice: tuple[float | None, ...]) -> EpochRow:
     position, sums = state.position, state.sums
     steps = position.iteration
     mean = mean_of(pseudo_dice)
@@ -165,6 +169,7 @@ def _row(state: TrainingState, *, losses: Sequence[float], pseudo_dice: tuple[fl
         skipped_steps=sums.skipped,
         micro_batch=state.thrift.micro_batch,
         recomputed=state.thrift.recompute,
+        memory_bytes=memory_bytes(setup.device),
     )
 
 

@@ -21,8 +21,10 @@ PLAN_FILE = "plan.json"
 CARD_FILE = "model.json"
 SPLITS_FILE = "splits.json"
 FOLD_FILE = "fold.json"
+VALIDATION_FOLDER = "validation"
+EVENTS_FOLDER = "tensorboard"
 
-FOLLOWING = ("checkpoint_minutes", "watchdog_s")
+FOLLOWING = ("checkpoint_minutes", "watchdog_s", "validate_every", "validate_cases")
 """Training settings that leave the weights as they are."""
 
 Which = Literal["final", "best"]

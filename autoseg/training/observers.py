@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from autoseg.training.history import EpochRow, write_history
+from autoseg.training.history import EpochRow, write_history, write_json_lines
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Step:
     """One step; `loss` is None where it was not finite and the step was skipped.
 
     `progress` is the share of the training that is done, `left_s` the seconds that are left of it. `iterations` is None
-    where a time budget decides how many there are.
+    where a time budget decides how many there are. `memory_bytes` is as in EpochRow.
     """
 
     epoch: int
@@ -44,6 +44,7 @@ class Step:
     waiting_share: float
     progress: float
     left_s: float | None
+    memory_bytes: int | None = None
 
 
 class Observer(Protocol):
@@ -125,7 +126,7 @@ class Several:
 
 
 class FoldFiles:
-    """Keeps history.csv and progress.png of a fold's folder up to date, after each epoch."""
+    """Keeps history.csv, history.jsonl and progress.png of a fold's folder up to date, after each epoch."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -141,10 +142,11 @@ class FoldFiles:
         """Nothing."""
 
     def epoch_ended(self, history: Sequence[EpochRow]) -> None:
-        """Write both files anew."""
+        """Write all three files anew."""
         from autoseg.training.curves import draw_curves
 
         write_history(history, self.folder / "history.csv", output_names=self._output_names)
+        write_json_lines(history, self.folder / "history.jsonl", output_names=self._output_names)
         draw_curves(history, self.folder / "progress.png", output_names=self._output_names)
 
     def warned(self, message: str) -> None:

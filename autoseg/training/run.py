@@ -22,7 +22,8 @@ from autoseg.preprocessing.run import Manifest, preprocess, store_of, stored_as
 from autoseg.progress import SILENT, Progress
 from autoseg.training.device import choose_device, choose_precision
 from autoseg.training.distributed import ALONE, Ranks
-from autoseg.training.fold import FoldResult, Task, alone_in, forget, loss_of, measure_step_s, stored_card, train_fold
+from autoseg.training.fold import FoldResult, alone_in, forget, measure_step_s, stored_card, train_fold
+from autoseg.training.judge import Judge
 from autoseg.training.model_folder import (
     CARD_FILE,
     FOLD_FILE,
@@ -37,6 +38,7 @@ from autoseg.training.observers import UNWATCHED, Observer
 from autoseg.training.optim import OPTIMISERS, SCHEDULES
 from autoseg.training.previous_stage import PREVIOUS_FILE, OutOfFold, PreviousStage
 from autoseg.training.short import fitted_to_budget
+from autoseg.training.task import Task, loss_of
 from autoseg.workspace import DatasetFolder
 
 RESTART = "autoseg_train ... --restart"
@@ -60,14 +62,16 @@ def train(
     observer: Observer = UNWATCHED,
     previous: OutOfFold | None = None,
     ranks: Ranks = ALONE,
+    judge: Judge | None = None,
 ) -> list[FoldResult]:
     """Train `folds` (all of the cross-validation by default) of a configuration, one after another.
 
     Preprocesses what is not up to date, resumes folds that were broken off and leaves finished ones alone. `settings` are
     KEY=VALUE overrides of the plan. `time_budget_s` is shared evenly by the folds; preprocessing and the two steps that
     measure how many fit are not counted. Where few fit, batch, optimiser and augmentation are changed to suit. `restart`
-    deletes the folds first. `previous` is for the second stage of a cascade: `autoseg.cascade.train` sees to it. Several
-    processes started by torchrun train each fold together when all call this with their `ranks`. Raises
+    deletes the folds first. `previous` is for the second stage of a cascade: `autoseg.cascade.train` sees to it. `judge`
+    predicts held-out cases, some during the training and all at its end, which no time budget counts. Several processes
+    started by torchrun train each fold together when all call this with their `ranks`. Raises
     UnknownNameError for a configuration or fold that does not exist, StaleError when the data has changed since it was
     planned, and TrainingError when the model folder was trained with other settings.
     """
@@ -94,6 +98,7 @@ def train(
         observer=observer,
         previous=previous,
         ranks=ranks,
+        judge=judge,
     )
     ranks.share(task.configuration.batch_size)
     _refuse_unknown_parts(task)

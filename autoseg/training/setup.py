@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from autoseg.data.labels import LabelScheme
 from autoseg.planning.plan import TrainingSettings
@@ -39,6 +39,7 @@ class Setup:
     """What stays the same throughout a training. `iterations` and `epochs` are None under a time budget.
 
     `training` and `validation` give this process's share of each batch, `loss` the value of the whole batch.
+    `whole_cases` gives the Dice of each foreground output in some held-out cases.
     """
 
     settings: TrainingSettings
@@ -53,6 +54,7 @@ class Setup:
     epochs: int | None = None
     iterations: int | None = None
     ranks: Ranks = ALONE
+    whole_cases: Callable[[nn.Module], tuple[float | None, ...]] | None = None
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def test_a_run_writes_a_model_folder_that_can_be_opened(planned):
     folder = planned.folder.models / "written"
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     fold = {f"fold_0/{name}" for name in ("weights_final.safetensors", "weights_best.safetensors")}
-    fold |= {"fold_0/history.csv", "fold_0/progress.png", "fold_0/fold.json"}
+    fold |= {"fold_0/history.csv", "fold_0/history.jsonl", "fold_0/progress.png", "fold_0/fold.json"}
     assert files == {"plan.json", "model.json", "splits.json"} | fold
     assert (result.card.epochs, result.card.steps, result.card.finished, result.was_finished) == (2, 6, True, False)
     model = open_model(folder)

@@ -1,0 +1,203 @@
+"""The cases a fold was not trained on, predicted whole and evaluated: what a trained fold is worth.
+
+Predictions lie in MODEL/fold_X/validation, a label map for each case on the grid of its image, with prediction.json,
+evaluation.json and per_case.csv as the commands for prediction and evaluation write them.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from autoseg.artefacts import load, refuse_unwritable, save
+from autoseg.data.dataset import Case, Dataset
+from autoseg.data.readers import read_header, write_labels
+from autoseg.errors import ArtefactError
+from autoseg.evaluation.evaluate import Evaluation
+from autoseg.evaluation.pairing import Files
+from autoseg.evaluation.run import CASES_FILE, EVALUATION_FILE
+from autoseg.evaluation.run import evaluate as evaluate_folder
+from autoseg.planning.plan import Configuration, Plan
+from autoseg.prediction.ensemble import Member
+from autoseg.prediction.inputs import prediction_ending
+from autoseg.prediction.predictor import Prediction, Predictor
+from autoseg.prediction.report import CasePrediction, PredictionReport
+from autoseg.prediction.run import REPORT_FILE
+from autoseg.prediction.settings import Settings
+from autoseg.prediction.stored import prepared_from, whole_case_dice
+from autoseg.prediction.volumes import volumes_ml
+from autoseg.preprocessing.store import StoredCase
+from autoseg.progress import SILENT, Progress
+from autoseg.training.judge import FoldScores
+from autoseg.training.model_folder import VALIDATION_FOLDER, Model, fold_folder, load_network, open_model
+from autoseg.training.previous_stage import folds_digest
+from autoseg.workspace import DatasetFolder
+
+REMAKE = "autoseg_plan DATASET"
+
+
+@dataclass(frozen=True)
+class WholeCases:
+    """A training's judge: predicts as `autoseg_predict` does, from the cases as they are stored for training."""
+
+    folder: DatasetFolder
+    progress: Progress = SILENT
+    workers: int | None = None
+
+    def cases(
+        self,
+        network: nn.Module,
+        cases: Sequence[StoredCase],
+        *,
+        plan: Plan,
+        configuration: Configuration,
+        device: torch.device,
+    ) -> tuple[float | None, ...]:
+        """Dice of each foreground output, the mean over whole `cases`, on the network's own grid, without mirroring."""
+        return whole_case_dice(network, cases, plan=plan, configuration=configuration, device=device)
+
+    def fold(self, model: Path, fold: str, cases: Sequence[StoredCase], *, device: torch.device) -> FoldScores:
+        """The scores of a fold's final weights in its held-out `cases`.
+
+        Cases predicted before with these weights are not predicted again.
+        """
+        dataset = load(Dataset, self.folder.dataset_file, remake=REMAKE)
+        job = _Job(open_model(model), fold, fold_folder(model, fold) / VALIDATION_FOLDER, dataset)
+        report = job.predict(cases, device=str(device), progress=self.progress)
+        evaluation = job.evaluation(report, workers=self.workers, progress=self.progress)
+        return FoldScores(mean_dice=mean_dice(evaluation), cases=len(evaluation.cases), folder=job.output)
+
+
+def mean_dice(evaluation: Evaluation) -> float | None:
+    """The mean over structures (regions where those were trained on, else labels) of their mean Dice over cases."""
+    by_region = evaluation.scheme.target == "regions"
+    found = evaluation.foreground_regions if by_region else evaluation.foreground_labels
+    return found["dice"].mean
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One fold of a model, and where its validation goes."""
+
+    model: Model
+    fold: str
+    output: Path
+    dataset: Dataset
+
+    def predict(self, cases: Sequence[StoredCase], *, device: str, progress: Progress) -> PredictionReport:
+        """The report on all `cases`, those predicted now and before."""
+        refuse_unwritable(self.output, remedy="Free space, or train without it: autoseg_train ... --no-validation")
+        started = time.monotonic()
+        settings = Settings(device=device)
+        report = _load(self.output, self._empty(settings))
+        ids = {case.id for case in cases}
+        done = {case.id: case for case in report.cases if case.id in ids and (self.output / str(case.file)).is_file()}
+        todo = [case for case in cases if case.id not in done]
+        if not todo:
+            return report.model_copy(update={"cases": tuple(done[id_] for id_ in sorted(done))})
+        (self.output / EVALUATION_FILE).unlink(missing_ok=True)
+        # Without the stage before: what that one found lies in the stored cases, by folds that had not seen them.
+        member = Member(self.model.plan, self.model.configuration, (load_network(self.model, self.fold),))
+        predictor = Predictor([member], settings=settings)
+        description = f"validating fold {self.fold}"
+        for case in progress.track(self._predicted(predictor, todo), description=description, total=len(todo)):
+            done[case.id] = case
+            seconds = round(report.seconds + time.monotonic() - started, 3)
+            found = tuple(done[id_] for id_ in sorted(done))
+            save(report.model_copy(update={"cases": found, "seconds": seconds}), self.output / REPORT_FILE)
+        return report.model_copy(update={"cases": tuple(done[id_] for id_ in sorted(done))})
+
+    def evaluation(self, report: PredictionReport, *, workers: int | None, progress: Progress) -> Evaluation:
+        """The scores of what was predicted, as stored where that is of the very predictions."""
+        ids = [case.id for case in report.cases]
+        stored = self._stored_evaluation()
+        if stored is not None and [case.id for case in stored.cases] == ids:
+            return stored
+        return evaluate_folder(
+            self.output,
+            partial(_references, self.dataset, ids),
+            labels=self.model.plan.labels,
+            workers=workers,
+            progress=progress,
+        )
+
+    def _stored_evaluation(self) -> Evaluation | None:
+        if not (self.output / CASES_FILE).is_file():
+            return None
+        try:
+            return load(Evaluation, self.output / EVALUATION_FILE, remake=REMAKE)
+        except ArtefactError:
+            return None
+
+    def _predicted(self, predictor: Predictor, cases: Sequence[StoredCase]) -> Iterator[CasePrediction]:
+        """Each case once its file is there; one is written while the networks look at the next one."""
+        with ThreadPoolExecutor(1, "write") as writer:
+            writing: Future[CasePrediction] | None = None
+            for case in cases:
+                found = predictor.decide([prepared_from(case, labels=predictor.labels)])
+                if writing is not None:
+                    yield writing.result()
+                writing = writer.submit(self._write, predictor, case.id, found)
+            if writing is not None:
+                yield writing.result()
+
+    def _write(self, predictor: Predictor, id_: str, found: Prediction) -> CasePrediction:
+        started = time.monotonic()
+        image = _case(self.dataset, id_).image_paths(self.dataset.folder)[0]
+        geometry = read_header(image).geometry
+        file = self.output / f"{id_}{prediction_ending(image)}"
+        write_labels(file, found.labels, geometry)
+        seconds = {**found.seconds, "write": time.monotonic() - started}
+        return CasePrediction(
+            id=id_,
+            file=file.name,
+            probabilities=None,
+            skipped=False,
+            seconds={name: round(value, 3) for name, value in seconds.items()},
+            volumes_ml=volumes_ml(found.labels, predictor.labels, geometry),
+            way=found.way,
+            error=None,
+        )
+
+    def _empty(self, settings: Settings) -> PredictionReport:
+        model = self.model
+        return PredictionReport(
+            models=(str(model.path),),
+            configurations=(model.configuration.name,),
+            folds=(self.fold,),
+            step=settings.step,
+            mirroring=settings.mirroring,
+            single_window=settings.single_window,
+            precision=settings.precision,
+            device=settings.device,
+            channels=model.plan.channels,
+            outputs=model.plan.labels.output_names,
+            notes=("cases that the fold was not trained on",),
+            seconds=0.0,
+            cases=(),
+            made_from={"model": folds_digest(model, [self.fold])},
+        )
+
+
+def _load(output: Path, fresh: PredictionReport) -> PredictionReport:
+    """The report of an earlier run with the same weights and settings, else `fresh`."""
+    try:
+        found = load(PredictionReport, output / REPORT_FILE, remake=REMAKE)
+    except ArtefactError:
+        return fresh
+    decisive = {"made_from", "step", "mirroring", "single_window", "precision"}
+    return found if found.model_dump(include=decisive) == fresh.model_dump(include=decisive) else fresh
+
+
+def _references(dataset: Dataset, ids: Sequence[str], _predicted: Sequence[str]) -> Files:
+    found = {id_: _case(dataset, id_).label_path(dataset.folder) for id_ in ids}
+    return {id_: path for id_, path in found.items() if path is not None}
+
+
+def _case(dataset: Dataset, id_: str) -> Case:
+    return next(case for case in dataset.cases if case.id == id_)
