@@ -16,6 +16,7 @@ from autoseg.planning.gpus import Gpu, Target, size_changes, target
 from autoseg.planning.plan import Plan
 from autoseg.planning.planner import make_plan
 from autoseg.planning.run import Checked, Planned
+from autoseg.training.probe import measurements
 
 
 def has_errors(checked: Checked) -> bool:
@@ -102,6 +103,8 @@ def memory(made: Plan, facts: Facts, planned_for: Target, gpus: Sequence[Gpu], *
     if quiet:
         return
     print(f"Planned for {planned_for.gpu_memory_gb:g} GB: {planned_for.because}.")
+    for line in measurements(made):
+        print(line)
     other = target(made.preset, asked="auto", gpus=gpus) if gpus else planned_for
     own = target(made.preset, asked=None, gpus=gpus)
     is_auto = planned_for == other != own

@@ -127,8 +127,8 @@ def _in_a_row(rows: Sequence[Sequence[int]]) -> str:
     return ", ".join(found) or "none"
 
 
-def reduced(decision: Decision, *, before: Configuration, after: Configuration) -> Decision | None:
-    """The decision about a size of a configuration, which has been reduced since; None where it does not hold any more."""
+def resized(decision: Decision, *, before: Configuration, after: Configuration, see: str) -> Decision | None:
+    """The decision about a size of a configuration, which was changed since by the decision `see`; None if it is void now."""
     kind, _, name = decision.name.partition(" of ")
     if name != after.name or (before.patch_size, before.batch_size) == (after.patch_size, after.batch_size):
         return decision
@@ -142,7 +142,7 @@ def reduced(decision: Decision, *, before: Configuration, after: Configuration) 
         return None
     if now.get(kind, decision.value) == decision.value:
         return decision
-    because = f"{decision.because}. By that rule it was {decision.value}; it was reduced, see memory of {name}"
+    because = f"{decision.because}. By that rule it was {decision.value}; changed by {see}"
     return decision.model_copy(update={"value": now[kind], "because": because})
 
 

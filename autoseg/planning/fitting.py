@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import PlanError
-from autoseg.planning.decisions import reduced, times
+from autoseg.planning.decisions import resized, times
 from autoseg.planning.memory import (
     GIB,
     NUMBER_BYTES,
@@ -79,15 +79,15 @@ def fitted(plan: Plan, sizings: Mapping[str, Sizing], *, room: Room, outputs: in
         found[name] = _reduced(planned, plan, sizing=sizing, room=room, outputs=outputs)
         decisions.append(_stated(found[name], before=planned))
         decisions += _larger_than_image(found[name])
-    return _replaced(_restated(plan, found), found, decisions)
+    return _replaced(restated(plan, found, kind=MEMORY), found, decisions)
 
 
-def _restated(plan: Plan, found: Mapping[str, Configuration]) -> Plan:
-    """The plan with decisions that hold for the configurations `found`, which may have been reduced."""
+def restated(plan: Plan, found: Mapping[str, Configuration], *, kind: str) -> Plan:
+    """The plan with decisions that hold for the configurations `found`, whose sizes a decision of `kind` has changed."""
     decisions = list(plan.decisions)
     for name, before in plan.configurations.items():
-        restated = (reduced(one, before=before, after=found[name]) for one in decisions)
-        decisions = [one for one in restated if one is not None]
+        revised = (resized(one, before=before, after=found[name], see=kind + name) for one in decisions)
+        decisions = [one for one in revised if one is not None]
     return plan.model_copy(update={"decisions": tuple(decisions)})
 
 

@@ -22,6 +22,7 @@ from autoseg.planning.plan import Configuration, Plan
 from autoseg.training.average import WeightAverage
 from autoseg.training.device import Precision, choose_device, choose_precision
 from autoseg.training.optim import build_optimiser
+from autoseg.training.thrift import is_out_of_memory
 
 STEPS = 3
 KIB = 1024
@@ -160,7 +161,9 @@ def measured(plan: Plan, configuration: Configuration, *, device: torch.device) 
         for index in range(STEPS):
             trial.step(*ahead[index % len(ahead)])
         peak: int | None = _peak_bytes(device)
-    except (torch.OutOfMemoryError, MemoryError):
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         peak = None
     capacity = torch.cuda.mem_get_info(device)[1] if on_gpu else configuration.memory_budget_bytes
     return {"peak_bytes": peak, "capacity_bytes": capacity, "device": str(device), "precision": precision.name}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autoseg.errors import TrainingError
 from autoseg.planning.facts import label_entries
-from autoseg.planning.fitting import gigabytes, network_spec, with_memory
+from autoseg.planning.fitting import gigabytes, network_spec, restated, with_memory
 from autoseg.planning.memory import training_memory
 from autoseg.planning.plan import Configuration, Decision, Plan
 from autoseg.planning.presets import PRESETS
@@ -22,6 +22,7 @@ SPARE = 0.10
 WORTH_GROWING = 0.15
 """From this unused share on, a larger batch is tried."""
 MOST_TRIALS = 12
+PROBE = "probe of "
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,25 @@ def measured_apart(plan: Plan, configuration: Configuration, *, device: str = "a
 def probed(plan: Plan, *, most: Mapping[str, int], measure: Measure = measured_apart, progress: Progress = SILENT) -> Plan:
     """The plan with each configuration sized so that a measured step leaves a tenth of the memory free.
 
-    `most` is the largest batch of each configuration that the size of the data set allows. Each result is a decision.
+    `most` is the largest batch of each configuration that the size of the data set allows; one that was set by hand does
+    not grow. Each result is a decision.
     """
     configurations = dict(plan.configurations)
+    by_hand = {one.name for one in plan.decisions if one.source == "--set"}
     decisions = []
     for name in progress.track(list(configurations), description="probing memory", total=len(configurations)):
-        configurations[name], decision = _probed(plan, configurations[name], most=most[name], measure=measure)
+        start = configurations[name]
+        cap = start.batch_size if f"set by hand: {name}.batch_size" in by_hand else most[name]
+        configurations[name], decision = _probed(plan, start, most=cap, measure=measure)
         decisions.append(decision)
-    others = tuple(one for one in plan.decisions if one.name not in {new.name for new in decisions})
+    kept = restated(plan, configurations, kind=PROBE).decisions
+    others = tuple(one for one in kept if one.name not in {new.name for new in decisions})
     return with_memory(plan.model_copy(update={"configurations": configurations, "decisions": (*others, *decisions)}))
+
+
+def measurements(plan: Plan) -> list[str]:
+    """What a probe of `plan` found, a line for each configuration; none where it was not probed."""
+    return [f"{one.name}: {one.value} ({one.because})" for one in plan.decisions if one.name.startswith(PROBE)]
 
 
 def _probed(plan: Plan, start: Configuration, *, most: int, measure: Measure) -> tuple[Configuration, Decision]:
@@ -105,7 +116,7 @@ def _probed(plan: Plan, start: Configuration, *, most: int, measure: Measure) ->
         )
     because = f"three steps on {found.device} in {found.precision} of {gigabytes(found.capacity_bytes)}: {'; '.join(story)}"
     value = f"patch {' x '.join(map(str, good.patch_size))}, batch {good.batch_size}"
-    return good, Decision(name=f"probe of {start.name}", value=value, because=because, source="autoseg_plan --probe")
+    return good, Decision(name=PROBE + start.name, value=value, because=because, source="autoseg_plan --probe")
 
 
 def _larger(plan: Plan, now: Configuration, found: Measured, *, below: int) -> Configuration | None:

@@ -6,7 +6,7 @@ from autoseg.errors import TrainingError
 from autoseg.planning.memory import GIB, training_memory
 from autoseg.planning.planner import largest_batches, make_plan
 from autoseg.planning.settings import apply_settings
-from autoseg.training.probe import Measured, measured_apart, probed
+from autoseg.training.probe import Measured, measured_apart, measurements, probed
 from tests.planning.facts import brain
 
 FACTS = brain()
@@ -41,6 +41,25 @@ def test_a_batch_grows_into_unused_memory_but_not_beyond_its_cap():
     assert [one.batch_size for one in plan.configurations.values()] == [105, 3]
 
 
+def test_a_batch_that_was_set_by_hand_does_not_grow_but_shrinks_where_it_must():
+    by_hand = apply_settings(PLAN, ["3d_fullres.batch_size=4"])
+    most = {"2d": 105, "3d_fullres": 9}
+    assert probed(by_hand, most=most, measure=device(80)).configurations["3d_fullres"].batch_size == 4
+    assert probed(by_hand, most=most, measure=device(10)).configurations["3d_fullres"].batch_size == 3
+
+
+def test_decisions_say_the_sizes_that_the_probe_left():
+    plan = probed(PLAN, most=largest_batches(FACTS, PLAN), measure=device(5))
+    values = {one.name: one for one in plan.decisions}
+    one = plan.configurations["3d_fullres"]
+    assert one.patch_size < PLAN.configurations["3d_fullres"].patch_size
+    assert values["patch of 3d_fullres"].value == " x ".join(map(str, one.patch_size))
+    assert "changed by probe of 3d_fullres" in values["patch of 3d_fullres"].because
+    (first, second) = measurements(plan)
+    assert first.startswith("probe of 2d: patch 192 x 160, batch ")
+    assert "patch 128x128x128 batch 2 took more than there is" in second
+
+
 def test_a_little_unused_memory_is_left_alone():
     predicted = PLAN.configurations["3d_fullres"].predicted_training_bytes / GIB
     only = PLAN.model_copy(update={"configurations": {"3d_fullres": PLAN.configurations["3d_fullres"]}})
@@ -66,3 +85,14 @@ def test_three_real_steps_in_a_process_of_their_own_are_measured():
 def test_a_probe_on_a_device_that_is_not_there_says_so():
     with pytest.raises(TrainingError, match="probe of 2d failed on device cuda:9"):
         measured_apart(PLAN, PLAN.configurations["2d"], device="cuda:9")
+
+
+@pytest.mark.slow
+def test_real_steps_make_a_batch_grow_into_the_memory():
+    plan = make_plan(brain(shapes=((16, 16, 16),) * 200, spacings_mm=((1.0, 1.0, 1.0),) * 200, training_cases=200))
+    one = plan.configurations["3d_fullres"]
+    small = one.model_copy(update={"batch_size": 2, "memory_budget_bytes": 2 * GIB})
+    found = probed(plan.model_copy(update={"configurations": {"3d_fullres": small}}), most={"3d_fullres": 4})
+    sized = found.configurations["3d_fullres"]
+    assert (sized.patch_size, sized.batch_size) == (one.patch_size, 4)
+    assert "three steps on cpu" in measurements(found)[0]
