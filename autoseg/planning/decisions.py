@@ -128,7 +128,7 @@ def _in_a_row(rows: Sequence[Sequence[int]]) -> str:
 
 
 def resized(decision: Decision, *, before: Configuration, after: Configuration, see: str) -> Decision | None:
-    """The decision about a size of a configuration, which was changed since by the decision `see`; None if it is void now."""
+    """The decision about a size of a configuration, which the decision `see` has changed since; None if it is void now."""
     kind, _, name = decision.name.partition(" of ")
     if name != after.name or (before.patch_size, before.batch_size) == (after.patch_size, after.batch_size):
         return decision

@@ -55,7 +55,7 @@ def test_decisions_say_the_sizes_that_the_probe_left():
     assert one.patch_size < PLAN.configurations["3d_fullres"].patch_size
     assert values["patch of 3d_fullres"].value == " x ".join(map(str, one.patch_size))
     assert "changed by probe of 3d_fullres" in values["patch of 3d_fullres"].because
-    (first, second) = measurements(plan)
+    first, second = measurements(plan)
     assert first.startswith("probe of 2d: patch 192 x 160, batch ")
     assert "patch 128x128x128 batch 2 took more than there is" in second
 
