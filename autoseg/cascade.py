@@ -50,6 +50,7 @@ class MapSource(BaseModel):
     weights: str
     configuration: Configuration
     mirror_axes: tuple[int, ...]
+    mirror_pairs: tuple[tuple[str, str], ...]
     labels: LabelScheme
     coarse_case: str
     fine_case: str
@@ -253,6 +254,7 @@ def _stamp(first: Model, weights: str, *, coarse_case: str, fine_case: str) -> s
         weights=weights,
         configuration=first.configuration,
         mirror_axes=first.plan.training.mirror_axes,
+        mirror_pairs=first.plan.training.mirror_pairs,
         labels=first.plan.labels,
         coarse_case=coarse_case,
         fine_case=fine_case,

@@ -147,6 +147,17 @@ class TrainingSettings(BaseModel):
     mirror_axes: tuple[int, ...] = Field(
         default=(0, 1, 2), description="axes (0 = z, 1 = y, 2 = x) that images are mirrored along"
     )
+    mirror_pairs: tuple[tuple[str, str], ...] = Field(
+        default=(),
+        description="pairs of labels that mirroring along paired_axis exchanges; by_name pairs those that differ in left "
+        "and right only",
+    )
+    paired_axis: int | None = Field(
+        default=None,
+        ge=0,
+        le=2,
+        description="axis from left to right, counted as mirror_axes, along which pairs are exchanged",
+    )
     deep_supervision: bool = Field(default=True, description="the loss is taken at every resolution of the decoder")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="numbers of the convolutions; auto: half precision where the device is fast at it"

@@ -10,6 +10,7 @@ from autoseg.errors import PlanError, unknown_name
 from autoseg.planning.consistency import check_class_weights, check_configuration, check_schedule
 from autoseg.planning.facts import label_entries
 from autoseg.planning.fitting import with_memory
+from autoseg.planning.mirroring import BY_NAME, exchange_of, pairs_by_name, with_pairs
 from autoseg.planning.names import TRAINING_NAMES, check_loss, check_name
 from autoseg.planning.plan import Configuration, Decision, Plan, TrainingSettings
 from autoseg.planning.topology import network_cost
@@ -26,6 +27,8 @@ INHERITED_FROM = "3d_fullres"
 CASCADE = "3d_cascade_fullres"
 """The cascade's second network works at full resolution, and so takes over what is set there."""
 
+PAIRS = "training.mirror_pairs"
+
 _WORDS = {"true": "true", "yes": "true", "false": "false", "no": "false", "none": "null", "null": "null"}
 
 
@@ -40,6 +43,8 @@ def apply_settings(plan: Plan, settings: Sequence[str]) -> Plan:
     keys: dict[str, list[str]] = {}
     for setting in settings:
         key, text = _split(setting)
+        if (key, text) == (PAIRS, BY_NAME):
+            text = json.dumps(pairs_by_name(plan.labels))
         group = key.partition(".")[0]
         changed, before = _applied(changed, key, text)
         keys.setdefault(group, []).append(key)
@@ -48,6 +53,9 @@ def apply_settings(plan: Plan, settings: Sequence[str]) -> Plan:
             if _value(changed, inherited) == before:
                 changed, _ = _applied(changed, inherited, text, note=f"; passed on from {key}")
                 keys.setdefault(CASCADE, []).append(key)
+    named = keys.get("training", ())
+    if PAIRS in named:
+        changed = with_pairs(changed, keeps_axes="training.mirror_axes" in named)
     return _checked(plan, changed, keys)
 
 
@@ -169,6 +177,7 @@ def _check_training(before: TrainingSettings, plan: Plan, key: str) -> None:
         check_loss(training.loss, plan.labels.target)
     if isinstance(training.class_weights, tuple):
         check_class_weights(training.class_weights, plan.labels)
+    exchange_of(training, plan.labels)
     check_schedule(training)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from autoseg.data.image import Image
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import PredictionError
+from autoseg.planning.mirroring import exchange_of
 from autoseg.planning.plan import Configuration
 from autoseg.prediction.ensemble import Member, open_ensemble
 from autoseg.prediction.export import export
@@ -20,7 +21,7 @@ from autoseg.prediction.memory import Job, Way, choose_way
 from autoseg.prediction.previous_stage import before_resampling, prepare_stages, refined_classes, with_masks
 from autoseg.prediction.refining import Scores, interpolation_orders
 from autoseg.prediction.settings import Settings
-from autoseg.prediction.sliding_window import Sweep, finished_slabs, network_axes
+from autoseg.prediction.sliding_window import Exchanged, Sweep, finished_slabs, network_axes
 from autoseg.prediction.sums import Box
 from autoseg.prediction.windows import enlarged, views
 from autoseg.preprocessing.case import Prepared
@@ -169,6 +170,7 @@ class Predictor:
             result_device=result_device,
             precision=self.precision,
             batch_size=_batch_size(member.configuration, self.device),
+            exchanged=_exchanged(member),
         )
 
         def slabs(box: Box) -> Iterator[Tensor]:
@@ -236,6 +238,17 @@ def _fitting_together(members: Sequence[Member]) -> tuple[Member, ...]:
                 "averaged. Predict with one at a time."
             )
     return tuple(members)
+
+
+def _exchanged(member: Member) -> Exchanged | None:
+    """Which channels left and right exchange; None where the networks have no axis from left to right, or no pairs."""
+    plan, configuration = member.plan, member.configuration
+    found = exchange_of(plan.training, plan.labels)
+    axes = [] if found is None else network_axes([found.axis], configuration.dimensions)
+    if found is None or not axes:
+        return None
+    masks = len(plan.labels.foreground) if configuration.previous_stage else 0
+    return Exchanged(axis=axes[0], inputs=found.inputs(len(plan.channels), masks=masks), outputs=found.outputs)
 
 
 def _precision(settings: Settings, device: torch.device) -> Precision:

@@ -17,13 +17,25 @@ FULL_PRECISION = Precision("fp32")
 
 
 @dataclass(frozen=True)
+class Exchanged:
+    """The channels that take each other's place in a view mirrored along `axis` (of the patch), as left and right do.
+
+    Channel `inputs[i]` of the input, and `outputs[i]` of what the network says, stands where channel i was.
+    """
+
+    axis: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Sweep:
     """How windows go over an image and what is averaged in each.
 
     Windows of `patch_size` (voxels; a patch with two axes goes slice by slice) overlap by 1 - `step` of it at least.
     Each is seen once for every entry of `mirrorings`, which are subsets of the patch's axes. `precision` is that of the
     networks' arithmetic on `device`, `batch_size` the windows in a pass. Sums are float32 and lie on `result_device`
-    (default: `device`).
+    (default: `device`). `exchanged` says which channels a mirroring exchanges.
     """
 
     patch_size: tuple[int, ...]
@@ -34,6 +46,7 @@ class Sweep:
     result_device: torch.device | None = None
     precision: Precision = FULL_PRECISION
     batch_size: int = 1
+    exchanged: Exchanged | None = None
 
 
 # Not inference_mode: under it autocast would convert the weights anew for every window.
@@ -114,19 +127,25 @@ class _Answer:
                 # The batch and channel axes come before the spatial ones.
                 flips = [axis + 2 for axis in axes]
                 seen = tiles.flip(flips) if flips else tiles
+                exchanged = self._sweep.exchanged
+                if exchanged is None or exchanged.axis not in axes:
+                    order: Sequence[int] = range(self._sweep.output_channels)
+                else:
+                    seen, order = seen[:, exchanged.inputs], exchanged.outputs
                 for network in self._networks:
                     logits = network(seen)
-                    total = _added(total, logits.clone() if logits is tiles else logits, flips)
+                    total = _added(total, logits.clone() if logits is tiles else logits, flips, order)
         assert total is not None, "there is a network and a mirroring"
         return total.div_(len(self._sweep.mirrorings) * len(self._networks))
 
 
-def _added(total: Tensor | None, logits: Tensor, flips: list[int]) -> Tensor:
-    """The sum so far and `logits` (batch, channel, *patch), mirrored back, in float32."""
+def _added(total: Tensor | None, logits: Tensor, flips: list[int], order: Sequence[int]) -> Tensor:
+    """The sum so far and `logits` (batch, channel, *patch), mirrored back and with channels in `order`, in float32."""
     if total is None:
-        return (logits.flip(flips) if flips else logits).float()
-    for channel in range(logits.shape[1]):  # mirrored copies of all channels would be the largest tensors there are
-        one = logits[:, channel : channel + 1]
+        picked = logits if tuple(order) == tuple(range(len(order))) else logits[:, tuple(order)]
+        return (picked.flip(flips) if flips else picked).float()
+    for channel, source in enumerate(order):  # mirrored copies of all channels would be the largest tensors there are
+        one = logits[:, source : source + 1]
         total[:, channel : channel + 1].add_(one.flip(flips) if flips else one)
     return total
 

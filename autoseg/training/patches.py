@@ -15,6 +15,7 @@ from autoseg.augmentation.spatial import Box, Patch, place, source_of
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import TrainingError
 from autoseg.extend import resolve
+from autoseg.planning.mirroring import Exchange, exchange_of
 from autoseg.planning.plan import Configuration, TrainingSettings
 from autoseg.preprocessing.store import StoredCase
 from autoseg.training.previous_stage import as_masks, joined, parted
@@ -86,6 +87,7 @@ class PatchSource:
         self._ignores = labels.ignore_class is not None
         self._labels = len(labels.foreground)
         self._previous_labels = 0 if cases[0].previous is None else self._labels
+        self._exchange = exchange_of(training, labels)
         self._device = torch.device(device)
 
     def batch(self, epoch: int, iteration: int) -> Batch:
@@ -152,14 +154,15 @@ class PatchSource:
         place(voxels, classes, placing, centre=centre, into=patch)
         del voxels, classes
         apply_steps(own, drawn.augmentation)
+        exchange = self._exchange if self._exchange and self._exchange.axis in placing.mirrored else None
         if case.previous is not None:
             classes, previous = parted(patch.classes, labels=self._labels)
             patch = Patch(own, classes)
-            masks.copy_(as_masks(previous, labels=self._labels))
+            masks.copy_(as_masks(exchanged(previous, exchange), labels=self._labels))
             apply_mask_steps(masks, drawn.augmentation)
         if self._augment and self._masked:
             _empty_outside(patch, self._masked)
-        target.copy_(patch.classes.clamp_min_(0))
+        target.copy_(exchanged(patch.classes, exchange).clamp_min_(0))
 
     def _is_forced(self, index: int, rng: np.random.Generator) -> bool:
         """Whether a sample must show foreground: the last ones of a batch, or now and then that of a batch of one."""
@@ -177,6 +180,15 @@ class PatchSource:
         elif self._ignores:
             voxels = case.annotated
         return None if voxels is None or len(voxels) == 0 else voxels[int(rng.integers(len(voxels)))]
+
+
+def exchanged(classes: Tensor, exchange: Exchange | None) -> Tensor:
+    """The map of classes with left and right exchanged; classes outside of the labels (outside, ignored) stay."""
+    if exchange is None:
+        return classes
+    order = torch.tensor(exchange.classes, dtype=classes.dtype, device=classes.device)
+    is_label = (classes >= 0) & (classes < len(order))
+    return torch.where(is_label, order[classes.clamp(0, len(order) - 1).long()], classes)
 
 
 def read_box(case: StoredCase, box: Box, *, labels: int) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
-from autoseg.prediction.sliding_window import Sweep, finished_slabs, network_axes, predict_logits
+from autoseg.prediction.sliding_window import Exchanged, Sweep, finished_slabs, network_axes, predict_logits
 from autoseg.prediction.windows import enlarged, importance, margins, mirrorings, views, window_starts, windows
 from autoseg.training.device import Precision
 
@@ -254,3 +254,33 @@ def test_one_large_window_replaces_several_up_to_twice_the_patch(
     shape: tuple[int, ...], patch: tuple[int, ...], expected: tuple[int, ...]
 ) -> None:
     assert enlarged(patch, shape, [(1,) * len(patch), (2,) * len(patch), (2,) * len(patch)]) == expected
+
+
+class Sided(nn.Module):
+    """Says "left" (channel 1) at the first voxel along x and "right" (channel 2) at the last, whatever it sees."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits = torch.zeros(len(image), 3, *image.shape[2:])
+        logits[:, 1, ..., 0] = logits[:, 2, ..., -1] = 1
+        return logits
+
+
+def test_mirrored_passes_exchange_left_and_right():
+    image, patch = noise(1, 2, 2, 4), (2, 2, 4)
+    plain = predicted([Sided()], image, patch_size=patch, output_channels=3)
+    mixed_up = predicted([Sided()], image, patch_size=patch, output_channels=3, mirror_axes=(1, 2))
+    pairing = Exchanged(axis=2, inputs=(0,), outputs=(0, 2, 1))
+    paired = predicted([Sided()], image, patch_size=patch, output_channels=3, mirror_axes=(1, 2), exchanged=pairing)
+    assert plain[:, 0, 0].tolist() == [[0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
+    assert mixed_up[:, 0, 0].tolist() == [[0, 0, 0, 0], [0.5, 0, 0, 0.5], [0.5, 0, 0, 0.5]]
+    assert torch.equal(paired, plain)
+
+
+def test_mirrored_passes_exchange_the_masks_of_a_first_stage_on_the_way_in():
+    # The network passes image, left mask and right mask on: exchanged on the way in and out they are what they were.
+    image = noise(3, 4, 4, 4)
+    pairing = Exchanged(axis=0, inputs=(0, 2, 1), outputs=(0, 2, 1))
+    found = predicted(
+        [nn.Identity()], image, patch_size=(4, 4, 4), output_channels=3, mirror_axes=(0, 1), exchanged=pairing
+    )
+    assert torch.allclose(found, image, atol=1e-6)

@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,14 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoseg.augmentation.policy import Augmentation
 from autoseg.augmentation.spatial import Placing
 from autoseg.data.labels import Label, LabelScheme
 from autoseg.errors import TrainingError, UnknownNameError
+from autoseg.planning.mirroring import Exchange
 from autoseg.planning.plan import TrainingSettings
 from autoseg.preprocessing.case import prepare
 from autoseg.preprocessing.store import open_case, save_case
 from autoseg.training.loader import prefetch
-from autoseg.training.patches import PatchSource
+from autoseg.training.patches import PatchDraw, PatchSource, exchanged
 from tests.preprocessing.making import LABELS, configuration, image, plan
 
 IGNORING = LabelScheme(labels=(Label(name="background", value=0), Label(name="organ", value=1)), ignore=9)
@@ -262,3 +265,36 @@ def test_closing_the_iterator_early_ends_its_threads(stored):
 def test_the_seconds_of_waiting_are_told(stored):
     patches = source(stored(random_case()))
     assert all(0 <= waited < 5 for _, waited in prefetch(patches, epoch=0, iterations=3))
+
+
+PAIRED = {"mirror_pairs": (("edema", "core"),), "paired_axis": 2}
+
+
+def mirrored_once(patches, axis):
+    """What a patch of the first case becomes that is mirrored along one axis."""
+    image, target = torch.empty(1 + patches._previous_labels, 1, 2, 4), torch.empty(1, 2, 4, dtype=torch.int64)
+    drawn = PatchDraw(case=0, corner=(0, 0, 0), augmentation=Augmentation(placing=Placing(mirrored=(axis,))))
+    patches.make(drawn, image=image, target=target)
+    return image, target
+
+
+def test_mirroring_from_left_to_right_exchanges_paired_labels_and_what_a_first_stage_said_of_them(stored):
+    classes = np.array([[[1, 1, 0, 2], [0, 1, 2, 2]]])
+    (case,) = stored((np.arange(8.0).reshape(1, 1, 2, 4), classes))
+    (case,) = (replace(case, previous=np.array([[[1, 0, 0, 0], [0, 0, 0, 2]]], dtype=np.int16)),)
+    patches = source([case], patch=(1, 2, 4), augment=False, **PAIRED)
+    image, target = mirrored_once(patches, 2)
+    assert target.tolist() == [[[1, 0, 2, 2], [1, 1, 2, 0]]]
+    # Class 1 in the first corner is class 2 in the second one now, and the other way round.
+    assert image[1].tolist() == [[[0, 0, 0, 0], [1, 0, 0, 0]]]
+    assert image[2].tolist() == [[[0, 0, 0, 1], [0, 0, 0, 0]]]
+    up, upside = mirrored_once(patches, 1)
+    assert upside.tolist() == [[[0, 1, 2, 2], [1, 1, 0, 2]]]
+    assert up[1].tolist() == [[[0, 0, 0, 0], [1, 0, 0, 0]]]
+
+
+def test_ignored_voxels_and_those_outside_are_not_exchanged():
+    exchange = Exchange(axis=2, classes=(0, 2, 1), outputs=(0, 2, 1))
+    classes = torch.tensor([-1, 0, 1, 2, 3], dtype=torch.int16)
+    assert exchanged(classes, exchange).tolist() == [-1, 0, 2, 1, 3]
+    assert exchanged(classes, None) is classes
