@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from autoseg.artefacts import FROZEN
 from autoseg.errors import EvaluationError
 from autoseg.evaluation.evaluate import Evaluation
-from autoseg.evaluation.scores import Scores
+from autoseg.evaluation.scores import CaseScores, Scores
 from autoseg.evaluation.summary import interval, resampled_means
 
 COMPARISON_FORMAT = 1
@@ -58,14 +58,14 @@ def compare(first: Evaluation, second: Evaluation) -> PairedComparison:
     means over different cases say nothing about the predictions.
     """
     _refuse_unlike(first, second)
-    metrics = [metric for metric in first.metrics if metric in second.metrics]
+    metrics, others = [metric for metric in first.metrics if metric in second.metrics], _sorted_like(second, first)
     return PairedComparison(
         first=first.predictions,
         second=second.predictions,
         cases=tuple(case.id for case in first.cases),
         metrics=tuple(metrics),
-        regions=_differences([case.regions for case in first.cases], _by_id(second, first, "regions"), metrics),
-        labels=_differences([case.labels for case in first.cases], _by_id(second, first, "labels"), metrics),
+        regions=_differences([case.regions for case in first.cases], [case.regions for case in others], metrics),
+        labels=_differences([case.labels for case in first.cases], [case.labels for case in others], metrics),
     )
 
 
@@ -84,27 +84,28 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
 
 
 def _refuse_unlike(first: Evaluation, second: Evaluation) -> None:
-    ids = [{case.id for case in evaluation.cases} for evaluation in (first, second)]
-    if ids[0] != ids[1]:
-        only = [
-            f"only in {e.predictions}: {', '.join(sorted(own - other)[:5])}"
-            for e, own, other in ((first, *ids), (second, *reversed(ids)))
-            if own - other
-        ]
+    only = _only_in(first, second) + _only_in(second, first)
+    if only:
         raise EvaluationError(f"the two sets hold different cases ({'; '.join(only)}). Predict the same cases with both.")
-    if first.scheme.labels != second.scheme.labels or first.scheme.regions != second.scheme.regions:
-        raise EvaluationError(
-            "the two sets were evaluated with different labels or regions. Evaluate both with the same -d."
-        )
+    if (first.scheme.labels, first.scheme.regions) != (second.scheme.labels, second.scheme.regions):
+        raise EvaluationError("the two sets were evaluated with different labels or regions. Evaluate both with one -d.")
     if first.settings != second.settings:
         raise EvaluationError(
             "the two sets were evaluated with different settings (tolerance, lesion rule or undefined values). "
             "Evaluate both again with the same options."
         )
+    for one, other in zip(first.cases, _sorted_like(second, first), strict=True):
+        if [sum(row) for row in one.confusion] != [sum(row) for row in other.confusion]:
+            raise EvaluationError(f"case {one.id}: the sets were held against different references. Evaluate both again.")
 
 
-def _by_id(evaluation: Evaluation, order: Evaluation, kind: str) -> list[Mapping[str, Scores]]:
-    found: dict[str, Mapping[str, Scores]] = {case.id: getattr(case, kind) for case in evaluation.cases}
+def _only_in(evaluation: Evaluation, other: Evaluation) -> list[str]:
+    ids = sorted({case.id for case in evaluation.cases} - {case.id for case in other.cases})
+    return [f"only in {evaluation.predictions}: {', '.join(ids[:5])}"] if ids else []
+
+
+def _sorted_like(evaluation: Evaluation, order: Evaluation) -> list[CaseScores]:
+    found = {case.id: case for case in evaluation.cases}
     return [found[case.id] for case in order.cases]
 
 

@@ -46,10 +46,11 @@ def label_files(folder: Path, *, what: str) -> Files:
     return found
 
 
-def dataset_references(dataset: Dataset, predicted: Iterable[str]) -> Files:
+def dataset_references(dataset: Dataset, predicted: Iterable[str], *, whole: bool = True) -> Files:
     """The label files of a data set that `predicted` cases should be held against.
 
-    Training and test cases are two groups: the whole of each group of which a case was predicted. Raises EvaluationError
+    Training and test cases are two groups: the whole of each group of which a case was predicted, or, unless `whole`, the
+    predicted cases alone. Raises EvaluationError
     when the data set has labels for none of the predicted cases.
     """
     wanted = set(predicted)
@@ -58,6 +59,8 @@ def dataset_references(dataset: Dataset, predicted: Iterable[str]) -> Files:
         for cases in (dataset.cases, dataset.test_cases)
     ]
     touched = {case_id: path for group in groups if wanted & set(group) for case_id, path in group.items()}
+    if not whole:
+        touched = {case_id: path for case_id, path in touched.items() if case_id in wanted}
     if not touched:
         raise EvaluationError(
             f"data set {dataset.name} has no labels for the predicted cases ({_listed(sorted(wanted))}). "

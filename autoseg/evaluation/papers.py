@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from autoseg.evaluation.evaluate import Evaluation, Stratum
 from autoseg.evaluation.metrics import about
 from autoseg.evaluation.summary import Summary
-from autoseg.evaluation.table import MEAN, summary_rows
+from autoseg.evaluation.table import MEAN, interval_text, summary_rows
 
 PAPER_METRICS = ("dice", "sensitivity", "specificity", "hd95_mm", "nsd")
 """What a paper's table shows unless it is told otherwise."""
@@ -24,9 +24,8 @@ def latex_table(rows: Rows) -> str:
 def markdown_table(rows: Rows) -> str:
     """Rows, the first of them headings, as a table of Markdown."""
     ruler = ["---", *["---:"] * (len(rows[0]) - 1)]
-    return "".join(
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in (rows[0], ruler, *rows[1:])
-    )
+    escaped = [[cell.replace("|", r"\|") for cell in row] for row in (rows[0], ruler, *rows[1:])]
+    return "".join(f"| {' | '.join(row)} |\n" for row in escaped)
 
 
 FORMATS: Mapping[str, Callable[[Rows], str]] = {"latex": latex_table, "markdown": markdown_table}
@@ -47,19 +46,20 @@ def paper_rows(evaluation: Evaluation, metrics: Sequence[str]) -> Rows:
 
 def _rows(group: Evaluation | Stratum, metrics: Sequence[str], *, prefix: str) -> list[list[str]]:
     return [
-        [f"{prefix}{name}{f' of {kind}s' if name == MEAN else ''}", *(_cell(values[metric], metric) for metric in metrics)]
+        [
+            f"{prefix}{name}{f' of {kind}s' if name == MEAN else ''}",
+            *(_cell(values[metric], metric, counts=name != MEAN) for metric in metrics),
+        ]
         for kind, name, values in summary_rows(group)
     ]
 
 
-def _cell(summary: Summary, metric: str) -> str:
+def _cell(summary: Summary, metric: str, *, counts: bool) -> str:
     if summary.mean is None:
         return "–"
     decimals = about(metric).decimals
-    bounds = (
-        "" if summary.low is None or summary.high is None else f" [{summary.low:.{decimals}f}, {summary.high:.{decimals}f}]"
-    )
-    return f"{summary.mean:.{decimals}f}{bounds} (n={summary.counted})"
+    counted = f" (n={summary.counted})" if counts else ""  # in the row of means it would be that of structures
+    return f"{summary.mean:.{decimals}f}{interval_text(summary, decimals)}{counted}"
 
 
 def _latex(cell: str) -> str:

@@ -82,6 +82,34 @@ def summary_table(evaluation: Evaluation) -> "Table":
     return table
 
 
+def interval_text(summary: Summary, decimals: int) -> str:
+    """The 95 % interval of the mean as " [low, high]"; nothing where there is none."""
+    if summary.low is None or summary.high is None:
+        return ""
+    return f" [{summary.low:.{decimals}f}, {summary.high:.{decimals}f}]"
+
+
+def detail_table(evaluation: Evaluation | Stratum, metric: str, *, title: str) -> "Table":
+    """All there is to say about one metric: mean with its interval, deviation, median, how many counted and did not."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("", overflow="fold", min_width=4)
+    for heading in ("mean", "95 % interval", "SD", "median", "counted", "undefined"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    decimals = about(metric).decimals
+    for _, name, metrics in summary_rows(evaluation):
+        found = metrics[metric]
+        values = (found.mean, found.sd, found.median)
+        numbers = [UNDEFINED if value is None else f"{value:.{decimals}f}" for value in values]
+        # Of the row of means, the deviation would be between structures and the counts those of structures.
+        rest = ["", "", "", ""] if name == MEAN else [*numbers[1:], str(found.counted), str(found.undefined)]
+        bounds = interval_text(found, decimals).strip() or UNDEFINED
+        table.add_row(name, numbers[0], bounds, *rest, style="bold" if name == MEAN else None)
+    return table
+
+
 def _cell(summary: Summary, metric: str, *, spread: bool) -> str:
     if summary.mean is None:
         return UNDEFINED

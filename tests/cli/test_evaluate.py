@@ -74,3 +74,36 @@ def test_a_missing_prediction_ends_with_its_name_and_code_2(called, tmp_path):
     assert done.exit_code == 2
     assert "have no prediction: s" in done.output
     assert called("--allow-missing").exit_code == 0
+
+
+def test_two_sets_are_compared_by_folder_or_by_stored_evaluation(called, tmp_path):
+    planned(tmp_path)
+    for case in "rs":
+        write_labels(tmp_path / "better" / f"{case}.nii.gz", labels(voxels=5 if case == "r" else 6), grid())
+    folders = [str(tmp_path / "out"), str(tmp_path / "better")]
+    done = CliRunner().invoke(main, ["--compare", *folders, "--workers", "1", "-o", str(tmp_path / "c")])
+    assert done.exit_code == 0, done.output
+    assert "Nothing shown differs beyond chance" in done.stdout
+    assert (tmp_path / "c" / "comparison.json").exists()
+    stored = [f"{folder}/evaluation.json" for folder in folders]
+    found = json.loads(CliRunner().invoke(main, ["--compare", *stored, "--json"]).stdout)
+    assert found["labels"]["edema"]["dice"]["difference"] == pytest.approx((8 / 9 + 8 / 10) / 2 - 2 / 3)
+
+
+def test_a_paper_gets_its_table_and_nothing_else(called, tmp_path):
+    planned(tmp_path)
+    done = called("--format", "markdown", "--metric", "dice")
+    assert done.stdout == "|  | Dice |\n| --- | ---: |\n| edema | 0.667 [0.667, 0.667] (n=2) |\n"
+
+
+def test_what_is_evaluated_how_is_refused_by_name_before_any_work(called, tmp_path):
+    for words, message in (
+        (["--format", "word"], "unknown table format 'word'"),
+        (["--metric", "dic"], "Did you mean 'dice'"),
+        (["--undefined", "brats"], "brats2020"),
+        (["--lesions", "glia"], "Did you mean 'gli'"),
+        (["-f", "0"], "name what to evaluate"),
+    ):
+        done = called(*words)
+        assert done.exit_code == 2
+        assert message in done.output
