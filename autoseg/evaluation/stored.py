@@ -8,10 +8,8 @@ from autoseg.data.splits import ALL
 from autoseg.errors import EvaluationError
 from autoseg.evaluation.evaluate import Evaluation
 from autoseg.evaluation.pairing import label_files
-from autoseg.training.model_folder import fold_folder, open_model
+from autoseg.training.model_folder import VALIDATION_FOLDER, fold_folder, open_model
 
-VALIDATION = "validation"
-"""Where the predictions of the cases that a fold was not trained on lie, in the folder of the fold."""
 REMAKE = "autoseg_evaluate -p PREDICTIONS -d DATASET"
 
 
@@ -24,7 +22,7 @@ def fold_predictions(model: Path, fold: str) -> Path:
         raise EvaluationError(f"fold {ALL} was trained on every case: no case is left to evaluate it on.")
     trained = open_model(model)
     _, expected = trained.splits.fold(fold)
-    folder = fold_folder(model, fold) / VALIDATION
+    folder = fold_folder(model, fold) / VALIDATION_FOLDER
     if not folder.is_dir():
         raise EvaluationError(f"{folder}: not found. The predictions are made at the end of: {trained.remake()} -f {fold}")
     missing = sorted(set(expected) - set(label_files(folder, what="predictions")))
