@@ -13,12 +13,11 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel
 
-from autoseg.artefacts import FROZEN, digest, load
+from autoseg.artefacts import FROZEN, digest
 from autoseg.data.labels import LabelScheme
 from autoseg.data.splits import ALL, Splits
 from autoseg.errors import StaleError, TrainingError
 from autoseg.planning.plan import Configuration, Plan
-from autoseg.planning.settings import apply_settings
 from autoseg.prediction.ensemble import Member
 from autoseg.prediction.predictor import Predictor
 from autoseg.prediction.previous_stage import before_resampling, refined_classes
@@ -29,6 +28,7 @@ from autoseg.preprocessing.run import store_of
 from autoseg.preprocessing.store import open_case
 from autoseg.progress import SILENT, Progress
 from autoseg.training import run
+from autoseg.training.choices import choices, chosen_plan
 from autoseg.training.distributed import ALONE, Ranks
 from autoseg.training.fold import FoldResult
 from autoseg.training.judge import Judge
@@ -58,8 +58,10 @@ class MapSource(BaseModel):
 
 @dataclass(frozen=True)
 class _Surroundings:
-    """What both stages share: the machine, and who watches."""
+    """What both stages share: how they are trained, the machine, and who watches."""
 
+    settings: Sequence[str]
+    recipe: str | None
     device: str
     workers: int | None
     progress: Progress
@@ -70,10 +72,12 @@ class _Surroundings:
 
 def train(
     folder: DatasetFolder,
-    configuration: str,
+    configuration: str | None = None,
     *,
     folds: Sequence[str] = (),
     name: str | None = None,
+    recipe: str | None = None,
+    init_from: Path | str | None = None,
     settings: Sequence[str] = (),
     time_budget_s: float | None = None,
     device: str = "auto",
@@ -87,25 +91,30 @@ def train(
 ) -> list[FoldResult]:
     """Train a configuration as `autoseg.training.run.train` does, and before it the stage whose findings it refines.
 
-    A first stage that is not trained is trained now, all its folds, with the same `settings`; a `time_budget_s` is for one
-    stage alone, so with one the first must be there. Raises TrainingError naming the command to run where the first stage
-    cannot be used.
+    A first stage that is not trained is trained now, all its folds, with the same `recipe` and `settings`; a
+    `time_budget_s` is for one stage alone, so with one the first must be there. Raises TrainingError naming the command to
+    run where the first stage cannot be used.
     """
-    plan = apply_settings(load(Plan, folder.plan_file, remake="autoseg_plan DATASET"), list(settings))
-    chosen = plan.configurations.get(configuration)
-    around = _Surroundings(device, workers, progress, observer, ranks, judge)
+    asked = choices(folder, configuration, recipe=recipe, init_from=init_from, settings=settings)
+    plan = chosen_plan(folder, asked)
+    chosen = plan.configurations[asked.configuration]
+    # What starts from another model's weights is the second stage.
+    shared = None if asked.recipe is None or asked.recipe.needs_source else recipe
+    around = _Surroundings(settings, shared, device, workers, progress, observer, ranks, judge)
     if threads is not None:
         torch.set_num_threads(threads)
     previous = None
-    if chosen is not None and chosen.previous_stage is not None:
-        first = _first_stage(folder, chosen, settings=settings, has_budget=time_budget_s is not None, around=around)
-        path = folder.models / (name or configuration)
+    if chosen.previous_stage is not None:
+        first = _first_stage(folder, chosen, has_budget=time_budget_s is not None, around=around)
+        path = folder.models / (name or asked.model_name)
         previous = ranks.first_then_others(lambda: _out_of_fold(folder, plan, chosen, first, model=path, around=around))
     return run.train(
         folder,
-        configuration,
+        asked.configuration,
         folds=folds,
         name=name,
+        recipe=recipe,
+        init_from=init_from,
         settings=settings,
         time_budget_s=time_budget_s,
         device=device,
@@ -138,9 +147,7 @@ def unseen_by(splits: Splits, case_ids: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _first_stage(
-    folder: DatasetFolder, chosen: Configuration, *, settings: Sequence[str], has_budget: bool, around: _Surroundings
-) -> Model:
+def _first_stage(folder: DatasetFolder, chosen: Configuration, *, has_budget: bool, around: _Surroundings) -> Model:
     """The model of the previous stage with all folds of the cross-validation trained, if need be now."""
     first = str(chosen.previous_stage)
     path = folder.models / first
@@ -159,26 +166,20 @@ def _first_stage(
                 f"budget is for one stage: train the first one with its own, {command} --time-budget TIME"
             )
         logger.info("%s: trains its first stage %s before, fold %s", chosen.name, first, ", ".join(missing))
-        _train_first(folder, first, missing, settings=settings, command=command, around=around)
+        _train_first(folder, first, missing, command=command, around=around)
     return open_model(path)
 
 
-def _train_first(
-    folder: DatasetFolder,
-    first: str,
-    missing: Sequence[str],
-    *,
-    settings: Sequence[str],
-    command: str,
-    around: _Surroundings,
-) -> None:
+def _train_first(folder: DatasetFolder, first: str, missing: Sequence[str], *, command: str, around: _Surroundings) -> None:
     begun = (folder.models / first).exists()
     try:
         run.train(
             folder,
             first,
             folds=missing,
-            settings=settings,
+            name=first,
+            recipe=around.recipe,
+            settings=around.settings,
             device=around.device,
             workers=around.workers,
             progress=around.progress,

@@ -23,7 +23,9 @@ _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 def train(
-    configuration: Annotated[str, typer.Argument(help="Configuration of the plan, e.g. 3d_fullres.")],
+    configuration: Annotated[
+        str | None, typer.Argument(help="Configuration of the plan, e.g. 3d_fullres (default: the recipe's).")
+    ] = None,
     *,
     dataset: Annotated[str | None, typer.Option("-d", "--dataset", help="Planned data set (default: the last).")] = None,
     workspace: Annotated[Path | None, typer.Option("-w", "--workspace", help="Where plans and models lie.")] = None,
@@ -36,6 +38,14 @@ def train(
         ),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the model (default: the configuration).")] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="A way to train by name, or a JSON file.", metavar="NAME|FILE")
+    ] = None,
+    recipes: Annotated[bool, typer.Option("--recipes", help="List the recipes, and train nothing.")] = False,
+    init_from: Annotated[
+        str | None,
+        typer.Option("--init-from", help="Start from this model's weights: its folder or name.", metavar="MODEL"),
+    ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs (default: the plan's).")] = None,
     iterations: Annotated[int | None, typer.Option("--iterations", min=1, help="Steps per epoch.")] = None,
     time_budget: Annotated[
@@ -58,6 +68,9 @@ def train(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Train a configuration, preprocessing first where needed; the same command resumes a run that was broken off."""
+    if recipes:
+        _list_recipes(as_json=as_json)
+        return
     from autoseg import cascade
     from autoseg.training.distributed import joined
     from autoseg.validation import WholeCases
@@ -75,6 +88,8 @@ def train(
             configuration,
             folds=fold_names(fold),
             name=name,
+            recipe=recipe,
+            init_from=init_from,
             settings=overrides(settings or (), epochs=epochs, iterations=iterations, seed=seed),
             time_budget_s=None if time_budget is None else seconds_of(time_budget),
             device=device,
@@ -91,6 +106,22 @@ def train(
         print_json([_for_machines(result) for result in results])
     elif not quiet:
         _report(results)
+
+
+def _list_recipes(*, as_json: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from autoseg.planning.recipes import load_recipe, recipe_names
+
+    found = [load_recipe(name) for name in recipe_names()]
+    if as_json:
+        print_json([recipe.model_dump(mode="json") for recipe in found])
+        return
+    table = Table("recipe", "for", "what", "source")
+    for recipe in found:
+        table.add_row(recipe.name, f"{recipe.dimensions}-D" if recipe.dimensions else "any", recipe.title, recipe.source)
+    Console().print(table)
 
 
 def overrides(settings: Sequence[str], *, epochs: int | None, iterations: int | None, seed: int | None) -> list[str]:

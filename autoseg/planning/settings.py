@@ -23,6 +23,7 @@ CONSEQUENCES = (
 )
 """Fields of a configuration that follow from others and cannot be set."""
 
+BY_HAND = "--set"
 INHERITED_FROM = "3d_fullres"
 CASCADE = "3d_cascade_fullres"
 """The cascade's second network works at full resolution, and so takes over what is set there."""
@@ -32,12 +33,12 @@ PAIRS = "training.mirror_pairs"
 _WORDS = {"true": "true", "yes": "true", "false": "false", "no": "false", "none": "null", "null": "null"}
 
 
-def apply_settings(plan: Plan, settings: Sequence[str]) -> Plan:
+def apply_settings(plan: Plan, settings: Sequence[str], *, source: str = BY_HAND) -> Plan:
     """The plan with each `KEY=VALUE` of `settings` applied and recorded as a decision; they are judged together.
 
-    Keys start with "training" or the name of a configuration. What is set for 3d_fullres holds for the cascade too, where
-    the two were equal. Raises UnknownNameError for a key or a name that does not exist and PlanError for a value of the
-    wrong kind or one that does not fit the network, naming the nearest that do.
+    `source` says who sets them. Keys start with "training" or the name of a configuration. What is set for 3d_fullres
+    holds for the cascade too, where the two were equal. Raises UnknownNameError for a key or a name that does not exist
+    and PlanError for a value of the wrong kind or one that does not fit the network, naming the nearest that do.
     """
     changed = plan
     keys: dict[str, list[str]] = {}
@@ -46,12 +47,12 @@ def apply_settings(plan: Plan, settings: Sequence[str]) -> Plan:
         if (key, text) == (PAIRS, BY_NAME):
             text = json.dumps(pairs_by_name(plan.labels))
         group = key.partition(".")[0]
-        changed, before = _applied(changed, key, text)
+        changed, before = _applied(changed, key, text, source=source)
         keys.setdefault(group, []).append(key)
         if group == INHERITED_FROM and CASCADE in plan.configurations:
             inherited = CASCADE + key.removeprefix(group)
             if _value(changed, inherited) == before:
-                changed, _ = _applied(changed, inherited, text, note=f"; passed on from {key}")
+                changed, _ = _applied(changed, inherited, text, source=source, note=f"; passed on from {key}")
                 keys.setdefault(CASCADE, []).append(key)
     named = keys.get("training", ())
     if PAIRS in named:
@@ -66,7 +67,7 @@ def _split(setting: str) -> tuple[str, str]:
     return key.strip(), text.strip()
 
 
-def _applied(plan: Plan, key: str, text: str, *, note: str = "") -> tuple[Plan, Any]:
+def _applied(plan: Plan, key: str, text: str, *, source: str, note: str = "") -> tuple[Plan, Any]:
     """The plan with one value changed, and what stood there before."""
     group, *path = key.split(".")
     update: dict[str, Any]
@@ -78,7 +79,8 @@ def _applied(plan: Plan, key: str, text: str, *, note: str = "") -> tuple[Plan, 
         update = {"configurations": {**plan.configurations, group: new}}
     else:
         raise unknown_name("setting", group, ["training", *plan.configurations])
-    decision = Decision(name=f"set by hand: {key}", value=text, because=f"was {_text(before)}{note}", source="--set")
+    name = f"set by {'hand' if source == BY_HAND else source}: {key}"
+    decision = Decision(name=name, value=text, because=f"was {_text(before)}{note}", source=source)
     others = tuple(other for other in plan.decisions if other.name != decision.name)
     return plan.model_copy(update={**update, "decisions": (*others, decision)}), before
 

@@ -24,6 +24,7 @@ from autoseg.training.model_folder import (
     FOLD_FILE,
     VALIDATION_FOLDER,
     FoldCard,
+    Transfer,
     fold_folder,
     network_of,
     weights_file,
@@ -32,6 +33,7 @@ from autoseg.training.observers import UNWATCHED, FoldFiles, Observer, Several, 
 from autoseg.training.setup import Surroundings
 from autoseg.training.state import TrainingState, as_checkpoint, new_state, restore
 from autoseg.training.task import Task, open_stored, pace_of, setup_of
+from autoseg.training.transfer import take_weights
 from autoseg.training.whole_batch import pool_norms
 
 logger = logging.getLogger(__name__)
@@ -82,11 +84,11 @@ def _trained(task: Task, fold: str) -> FoldResult:
     if _is_finished(task, fold):
         logger.info("fold %s is finished; nothing to do (train it anew with --restart)", fold)
         return FoldResult(model=task.model, card=stored_card(task, fold), was_finished=True)
-    state = _state(task, folder)
+    state, started_from = _state(task, fold)
     task.ranks.wait()  # until all have read the checkpoint
     start = _start(task, fold, state)
     observer = Several(FoldFiles(folder), task.observer)
-    save(_fold_card(task, start, state, finished=False), folder / FOLD_FILE)
+    save(_fold_card(task, start, state, started_from=started_from), folder / FOLD_FILE)
     observer.started(start)
     try:
         _fit(task, fold, state, observer)
@@ -96,7 +98,7 @@ def _trained(task: Task, fold: str) -> FoldResult:
     if reason is not None:
         logger.info("fold %s: ended after epoch %d: %s", fold, state.position.epoch - 1, reason)
     save_weights(state.weights, weights_file(task.model, fold, "final"))
-    card = _fold_card(task, start, state, finished=True)
+    card = _fold_card(task, start, state, started_from=started_from, finished=True)
     save(card, folder / FOLD_FILE)
     remove_checkpoints(folder)
     task.ranks.wait()
@@ -118,7 +120,7 @@ def _take_part(task: Task, fold: str) -> FoldResult:
     task.ranks.wait()
     if _is_finished(task, fold):
         return FoldResult(model=task.model, card=stored_card(task, fold), was_finished=True)
-    state = _state(task, fold_folder(task.model, fold))
+    state, _ = _state(task, fold)
     task.ranks.wait()
     _fit(task, fold, state, UNWATCHED)
     task.ranks.wait()
@@ -130,17 +132,23 @@ def _is_finished(task: Task, fold: str) -> bool:
     return has_begun and stored_card(task, fold).finished and weights_file(task.model, fold, "final").exists()
 
 
-def _state(task: Task, folder: Path) -> TrainingState:
-    """The state to train on from: fresh, or as the last whole checkpoint has it."""
+def _state(task: Task, fold: str) -> tuple[TrainingState, Transfer | None]:
+    """The state to train on from, fresh or as the last whole checkpoint has it, and what it took of another model."""
     if task.device.type == "cuda":
         torch.backends.cudnn.benchmark = True
     network = network_of(task.plan, task.configuration)
+    checkpoint = load_checkpoint(fold_folder(task.model, fold))
+    started_from = None
+    if checkpoint is not None:
+        started_from = stored_card(task, fold).started_from
+    elif task.source is not None:
+        started_from = take_weights(network, task.source, fold=fold, plan=task.plan, configuration=task.configuration)
+        logger.info("fold %s starts from %s, fold %s: %s", fold, task.source.path, started_from.fold, started_from)
     state = new_state(network, settings=task.plan.training, device=task.device, precision=task.precision)
-    checkpoint = load_checkpoint(folder)
     if checkpoint is not None:
         restore(state, checkpoint)
     _join(network, task.ranks)
-    return state
+    return state, started_from
 
 
 def _join(network: nn.Module, ranks: Ranks) -> None:
@@ -203,7 +211,9 @@ def _start(task: Task, fold: str, state: TrainingState) -> Start:
     )
 
 
-def _fold_card(task: Task, start: Start, state: TrainingState, *, finished: bool) -> FoldCard:
+def _fold_card(
+    task: Task, start: Start, state: TrainingState, *, started_from: Transfer | None, finished: bool = False
+) -> FoldCard:
     last = state.history[-1] if state.history else None
     return FoldCard(
         fold=start.fold,
@@ -222,6 +232,7 @@ def _fold_card(task: Task, start: Start, state: TrainingState, *, finished: bool
         mean_pseudo_dice=last.mean_pseudo_dice if last else None,
         best_ema_pseudo_dice=state.best_ema,
         ended_early=ended_early(state, task.plan.training),
+        started_from=started_from,
     )
 
 

@@ -1,6 +1,6 @@
 """A trained model as a folder that needs nothing else: plan, card, splits, and weights of each fold."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -33,7 +33,8 @@ Which = Literal["final", "best"]
 class ModelCard(BaseModel):
     """What a model folder holds. `made_from` maps "dataset" and "fingerprint" to their digests.
 
-    `step_s` is the duration of a step measured before a training under a time budget, None for others.
+    `step_s` is the duration of a step measured before a training under a time budget, None for others. `recipe` and
+    `init_from` are what the training was asked for by these options.
     """
 
     model_config = FROZEN
@@ -44,13 +45,48 @@ class ModelCard(BaseModel):
     autoseg_version: str
     made_from: dict[str, str]
     step_s: float | None = None
+    recipe: str | None = None
+    init_from: str | None = None
+
+
+class Transfer(BaseModel):
+    """What became of the weights of a fold of another model.
+
+    `weights` is the digest of their file. So many tensors were `taken` as they are; `inflated` is the first layer where its
+    channels differ, and `channels` says for each channel of the new one what it was made from. `fresh` tensors of the new
+    network begin at random, `unused` ones of the other are left behind.
+    """
+
+    model_config = FROZEN
+    model: str
+    fold: str
+    weights: str
+    taken: int
+    inflated: str | None
+    channels: dict[str, str]
+    fresh: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = [f"{self.taken} tensors taken as they are"]
+        if self.inflated is not None:
+            made = "; ".join(f"{new} from {old}" for new, old in self.channels.items())
+            parts.append(f"first layer {self.inflated} made from its channels ({made})")
+        parts.append(f"{len(self.fresh)} begin at random{_listed(self.fresh)}")
+        parts.append(f"{len(self.unused)} of the source not used{_listed(self.unused)}")
+        return ", ".join(parts)
+
+
+def _listed(names: Sequence[str], most: int = 6) -> str:
+    shown = ", ".join(names[:most]) + (" ..." if len(names) > most else "")
+    return f" ({shown})" if names else ""
 
 
 class FoldCard(BaseModel):
     """How one fold was trained, and what came of it; what is not known before the end is None until then.
 
     `pseudo_dice` has one entry per foreground output, from the last epoch's validation patches. `ended_early` says why the
-    validation losses ended the training before its time.
+    validation losses ended the training before its time, `started_from` what became of another model's weights.
     """
 
     model_config = FROZEN
@@ -70,6 +106,7 @@ class FoldCard(BaseModel):
     mean_pseudo_dice: float | None = None
     best_ema_pseudo_dice: float | None = None
     ended_early: str | None = None
+    started_from: Transfer | None = None
 
 
 @dataclass(frozen=True)
@@ -93,8 +130,15 @@ class Model:
 
     def remake(self) -> str:
         """The command that trains this model."""
-        own_name = "" if self.card.name == self.card.configuration else f" --name {self.card.name}"
-        return f"autoseg_train {self.card.configuration} -d {self.card.dataset}{own_name}"
+        card = self.card
+        options = {
+            "-d": card.dataset,
+            "--recipe": card.recipe,
+            "--init-from": card.init_from,
+            "--name": None if card.name in (card.recipe, card.configuration) else card.name,
+        }
+        given = "".join(f" {option} {value}" for option, value in options.items() if value is not None)
+        return f"autoseg_train {card.configuration}{given}"
 
 
 def fold_folder(model: Path, fold: str) -> Path:

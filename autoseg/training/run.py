@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,14 +13,14 @@ from autoseg.artefacts import digest, load, save
 from autoseg.augmentation.policy import POLICIES
 from autoseg.data.dataset import Dataset
 from autoseg.data.splits import Splits, make_splits
-from autoseg.errors import StaleError, TrainingError, unknown_name
+from autoseg.errors import StaleError, TrainingError
 from autoseg.extend import resolve
 from autoseg.fingerprint import Fingerprint, verify_unchanged
 from autoseg.networks.unet import NETWORKS
 from autoseg.planning.plan import Configuration, Plan
-from autoseg.planning.settings import apply_settings
 from autoseg.preprocessing.run import Manifest, preprocess, store_of, stored_as
 from autoseg.progress import SILENT, Progress
+from autoseg.training.choices import choices, chosen_plan
 from autoseg.training.device import choose_device, choose_precision
 from autoseg.training.distributed import ALONE, Ranks
 from autoseg.training.fold import FoldResult, alone_in, forget, measure_step_s, stored_card, train_fold
@@ -39,6 +40,7 @@ from autoseg.training.optim import OPTIMISERS, SCHEDULES
 from autoseg.training.previous_stage import PREVIOUS_FILE, OutOfFold, PreviousStage
 from autoseg.training.short import fitted_to_budget
 from autoseg.training.task import Task, loss_of
+from autoseg.training.transfer import weights_digest
 from autoseg.workspace import DatasetFolder
 
 RESTART = "autoseg_train ... --restart"
@@ -48,10 +50,12 @@ logger = logging.getLogger(__name__)
 
 def train(
     folder: DatasetFolder,
-    configuration: str,
+    configuration: str | None = None,
     *,
     folds: Sequence[str] = (),
     name: str | None = None,
+    recipe: str | None = None,
+    init_from: Path | str | None = None,
     settings: Sequence[str] = (),
     time_budget_s: float | None = None,
     device: str = "auto",
@@ -66,18 +70,19 @@ def train(
 ) -> list[FoldResult]:
     """Train `folds` (all of the cross-validation by default) of a configuration, one after another.
 
-    Preprocesses what is not up to date, resumes folds that were broken off and leaves finished ones alone. `settings` are
-    KEY=VALUE overrides of the plan. `time_budget_s` is shared evenly by the folds; preprocessing and the two steps that
-    measure how many fit are not counted. Where few fit, batch, optimiser and augmentation are changed to suit. `restart`
-    deletes the folds first. `previous` is for the second stage of a cascade: `autoseg.cascade.train` sees to it. `judge`
-    predicts held-out cases, some during the training and all at its end, which no time budget counts. Several processes
-    started by torchrun train each fold together when all call this with their `ranks`. Raises
-    UnknownNameError for a configuration or fold that does not exist, StaleError when the data has changed since it was
-    planned, and TrainingError when the model folder was trained with other settings.
+    Preprocesses what is not up to date, resumes folds that were broken off and leaves finished ones alone. `recipe` names
+    one (or a file) and brings a configuration of its own, `init_from` a model to take weights, topology and spacing from;
+    `settings` are KEY=VALUE overrides of the plan, which win over both. `time_budget_s` is shared evenly by the folds;
+    preprocessing and the two steps that measure how many fit are not counted. Where few fit, batch, optimiser and
+    augmentation are changed to suit. `restart` deletes the folds first. `previous` is for the second stage of a cascade:
+    `autoseg.cascade.train` sees to it. `judge` predicts held-out cases, some during the training and all at its end, which
+    no time budget counts. Several processes started by torchrun train each fold together when all call this with their
+    `ranks`. Raises UnknownNameError for a configuration, fold, recipe or model that does not exist, StaleError when the
+    data has changed since it was planned, and TrainingError when the model folder was trained with other settings.
     """
-    plan = apply_settings(load(Plan, folder.plan_file, remake="autoseg_plan DATASET"), list(settings))
-    if configuration not in plan.configurations:
-        raise unknown_name("configuration", configuration, plan.configurations)
+    chosen = choices(folder, configuration, recipe=recipe, init_from=init_from, settings=settings)
+    configuration, name = chosen.configuration, name or chosen.model_name
+    plan = chosen_plan(folder, chosen)
     _check_previous(plan.configurations[configuration], previous)
     splits = ranks.first_then_others(lambda: load_splits(folder))
     folds = list(dict.fromkeys(folds)) or list(splits.names)
@@ -87,7 +92,7 @@ def train(
         torch.set_num_threads(threads)
     where = choose_device(ranks.own_device(device))
     task = Task(
-        model=folder.model(name or configuration),
+        model=folder.model(name),
         plan=plan,
         configuration=plan.configurations[configuration],
         splits=splits,
@@ -99,16 +104,20 @@ def train(
         previous=previous,
         ranks=ranks,
         judge=judge,
+        source=chosen.source,
     )
     ranks.share(task.configuration.batch_size)
     _refuse_unknown_parts(task)
-    ranks.first_then_others(lambda: prepare_cases(folder, plan, configuration, workers=workers, progress=progress))
+    if task.source is not None and task.source.path.resolve() == task.model.resolve():
+        raise TrainingError(f"{task.model}: the training would replace the model it starts from. Give it a --name.")
+    prepare = partial(prepare_cases, folder, plan, configuration, workers=workers, progress=progress)
+    ranks.first_then_others(prepare)
     if restart:
         ranks.only_first(lambda: _forget(task.model, folds))
     step_s = None if task.budget_s is None else _step_s(task, folds)
     if task.budget_s is not None and step_s is not None:
-        task = _fitted(task, step_s=step_s, budget_s=task.budget_s, settings=settings)
-    return _train_folds(task, folds, name=name or configuration, step_s=step_s)
+        task = _fitted(task, step_s=step_s, budget_s=task.budget_s, settings=chosen.by_hand)
+    return _train_folds(task, folds, name=name, step_s=step_s, recipe=recipe, init_from=init_from)
 
 
 def _forget(model: Path, folds: Sequence[str]) -> None:
@@ -194,7 +203,15 @@ def _fitted(task: Task, *, step_s: float, budget_s: float, settings: Sequence[st
     return replace(task, plan=plan, configuration=plan.configurations[name])
 
 
-def _train_folds(task: Task, folds: Sequence[str], *, name: str, step_s: float | None) -> list[FoldResult]:
+def _train_folds(
+    task: Task,
+    folds: Sequence[str],
+    *,
+    name: str,
+    step_s: float | None,
+    recipe: str | None,
+    init_from: Path | str | None,
+) -> list[FoldResult]:
     _check_same_settings(task, folds)
     card = ModelCard(
         name=name,
@@ -203,6 +220,8 @@ def _train_folds(task: Task, folds: Sequence[str], *, name: str, step_s: float |
         autoseg_version=version("autoseg"),
         made_from=task.plan.made_from,
         step_s=step_s,
+        recipe=recipe,
+        init_from=None if init_from is None else str(init_from),
     )
     task.ranks.only_first(lambda: _begin(task, card))
     return [train_fold(task, fold) for fold in folds]
@@ -238,12 +257,29 @@ def _check_same_settings(task: Task, folds: Sequence[str]) -> None:
         before = load(PreviousStage, task.model / PREVIOUS_FILE, remake=RESTART)
         if before.digest != task.previous.stage.digest:
             found.append(f"{before.configuration}, whose findings it refines, was trained anew")
+    found += [difference for fold in begun if (difference := _other_start(task, fold, resumes=fold in folds))]
     if found:
         shown = "; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
         raise TrainingError(
             f"{task.model}: fold {', '.join(begun)} was trained with other settings: {shown}. Train beside it with --name "
             "NAME, give the same settings again to resume, or train its folds anew with --restart."
         )
+
+
+def _other_start(task: Task, fold: str, *, resumes: bool) -> str | None:
+    """How the weights that a begun fold started from differ from those asked for now; None where they do not.
+
+    Folds that are not to be resumed need only have started from some model as well, or from none.
+    """
+    before = stored_card(task, fold).started_from
+    now = None if task.source is None else weights_digest(task.source, fold)
+    stayed = (before is None) == (now is None) and (not resumes or before is None or before.weights == now)
+    if stayed:
+        return None
+    names = [None if before is None else before.model, None if task.source is None else str(task.source.path)]
+    was, wanted = (name or "at random" for name in names)
+    again = " (trained anew since)" if was == wanted else ""
+    return f"weights that fold {fold} starts from: {was} -> {wanted}{again}"
 
 
 def _begun(model: Path) -> list[str]:

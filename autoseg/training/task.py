@@ -19,6 +19,7 @@ from autoseg.training.device import Precision
 from autoseg.training.distributed import ALONE, Ranks
 from autoseg.training.judge import Judge
 from autoseg.training.loader import prefetch
+from autoseg.training.model_folder import Model
 from autoseg.training.observers import Observer
 from autoseg.training.patches import Batch, BatchSource, PatchSource
 from autoseg.training.previous_stage import OutOfFold
@@ -32,7 +33,8 @@ BATCHES_AHEAD = 3
 class Task:
     """What is the same for all folds of one call; `budget_s` is for each of them, `previous` for a cascade.
 
-    `ranks` says which of several processes that train a fold together this one is.
+    `ranks` says which of several processes that train a fold together this one is. `source` is the model whose
+    weights they start from.
     """
 
     model: Path
@@ -47,6 +49,7 @@ class Task:
     previous: OutOfFold | None = None
     ranks: Ranks = ALONE
     judge: Judge | None = None
+    source: Model | None = None
 
 
 def setup_of(task: Task, fold: str, pace: Pace) -> Setup:
