@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from autoseg.extend import resolve
+from autoseg.networks.norms import InstanceNorm
 
 Norm = Literal["instance", "batch", "group"]
 
@@ -21,8 +22,7 @@ GROUPS = 8
 
 
 def _instance(features: int, dimensions: int) -> nn.Module:
-    kind = nn.InstanceNorm2d if dimensions == 2 else nn.InstanceNorm3d
-    return kind(features, eps=NORM_EPSILON, affine=True)
+    return InstanceNorm(features, epsilon=NORM_EPSILON)
 
 
 def _batch(features: int, dimensions: int) -> nn.Module:

@@ -162,6 +162,9 @@ class TrainingSettings(BaseModel):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="numbers of the convolutions; auto: half precision where the device is fast at it"
     )
+    variant: str = Field(
+        default="auto", description="how a step is computed (plain, channels_last, fused, ...); auto: the fastest"
+    )
     seed: int = Field(default=0, ge=0, description="what all random choices follow from")
     checkpoint_minutes: float = Field(
         default=10.0, gt=0, description="minutes between checkpoints; one is also written after each epoch"

@@ -13,7 +13,7 @@ from autoseg.artefacts import load, save
 from autoseg.data.splits import ALL
 from autoseg.errors import TrainingError
 from autoseg.lock import locked
-from autoseg.training.budget import StepPace
+from autoseg.training.allocator import kept_memory
 from autoseg.training.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint, save_weights
 from autoseg.training.distributed import Ranks
 from autoseg.training.interrupt import held_back
@@ -144,14 +144,25 @@ def _state(task: Task, fold: str) -> tuple[TrainingState, Transfer | None]:
     elif task.source is not None:
         started_from = take_weights(network, task.source, fold=fold, plan=task.plan, configuration=task.configuration)
         logger.info("fold %s starts from %s, fold %s: %s", fold, task.source.path, started_from.fold, started_from)
-    state = new_state(network, settings=task.plan.training, device=task.device, precision=task.precision)
+    state = fresh_state(task, network)
     if checkpoint is not None:
         restore(state, checkpoint)
-    _join(network, task.ranks)
+    join(network, task.ranks)
     return state, started_from
 
 
-def _join(network: nn.Module, ranks: Ranks) -> None:
+def fresh_state(task: Task, network: nn.Module) -> TrainingState:
+    """The state before the first step, computing as the task's variant says."""
+    return new_state(
+        network,
+        settings=task.plan.training,
+        device=task.device,
+        precision=task.precision,
+        variant=task.variant,
+    )
+
+
+def join(network: nn.Module, ranks: Ranks) -> None:
     """Let a network be trained by several processes."""
     ranks.make_alike(network)
     pool_norms(network, ranks)
@@ -159,7 +170,7 @@ def _join(network: nn.Module, ranks: Ranks) -> None:
 
 def _fit(task: Task, fold: str, state: TrainingState, observer: Observer) -> None:
     folder, ranks = fold_folder(task.model, fold), task.ranks
-    with held_back() as interrupted:
+    with held_back() as interrupted, kept_memory():
         around = Surroundings(
             save=lambda state: save_checkpoint(as_checkpoint(state), folder),
             save_best=lambda state: save_weights(state.weights, weights_file(task.model, fold, "best")),
@@ -168,29 +179,11 @@ def _fit(task: Task, fold: str, state: TrainingState, observer: Observer) -> Non
             clock=ranks.clock(),
         )
         if not ranks.is_first:
-            around = replace(around, save=_forgotten, save_best=_forgotten)
+            around = replace(around, save=unsaved, save_best=unsaved)
         fit(state, setup_of(task, fold, pace_of(task)), around)
 
 
-def measure_step_s(task: Task, fold: str) -> float:
-    """Seconds of a training step, measured on the second of two; what they learn is thrown away."""
-    settings = task.plan.training
-    network = network_of(task.plan, task.configuration)
-    state = new_state(network, settings=settings, device=task.device, precision=task.precision)
-    _join(network, task.ranks)
-    around = Surroundings(
-        save=_forgotten,
-        save_best=_forgotten,
-        interrupted=lambda: False,
-        observer=UNWATCHED,
-        clock=task.ranks.clock(),
-    )
-    fit(state, setup_of(replace(task, judge=None), fold, StepPace(epochs=1, iterations=2, validation=1)), around)
-    assert state.position.step_s is not None, "two steps have been made"
-    return state.position.step_s
-
-
-def _forgotten(_state: TrainingState) -> None:
+def unsaved(_state: TrainingState) -> None:
     """Saves nothing."""
 
 
@@ -223,6 +216,7 @@ def _fold_card(
         precision=start.precision,
         threads=torch.get_num_threads(),
         torch_version=torch.__version__,
+        variant=str(task.variant),
         parameters=start.parameters,
         epochs=state.position.epoch,
         steps=sum(row.steps for row in state.history),

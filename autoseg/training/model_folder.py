@@ -24,7 +24,7 @@ FOLD_FILE = "fold.json"
 VALIDATION_FOLDER = "validation"
 EVENTS_FOLDER = "tensorboard"
 
-FOLLOWING = ("checkpoint_minutes", "watchdog_s", "validate_every", "validate_cases")
+FOLLOWING = ("checkpoint_minutes", "watchdog_s", "validate_every", "validate_cases", "variant")
 """Training settings that leave the weights as they are."""
 
 Which = Literal["final", "best"]
@@ -34,7 +34,7 @@ class ModelCard(BaseModel):
     """What a model folder holds. `made_from` maps "dataset" and "fingerprint" to their digests.
 
     `step_s` is the duration of a step measured before a training under a time budget, None for others. `recipe` and
-    `init_from` are what the training was asked for by these options.
+    `init_from` are what the training was asked for by these options. `variant` is how all folds compute their steps.
     """
 
     model_config = FROZEN
@@ -47,6 +47,7 @@ class ModelCard(BaseModel):
     step_s: float | None = None
     recipe: str | None = None
     init_from: str | None = None
+    variant: str = "plain"
 
 
 class Transfer(BaseModel):
@@ -97,6 +98,7 @@ class FoldCard(BaseModel):
     precision: str
     threads: int
     torch_version: str
+    variant: str = "plain"
     parameters: int
     epochs: int = 0
     steps: int = 0

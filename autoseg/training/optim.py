@@ -78,10 +78,16 @@ def constant(moment: Moment) -> float:
 SCHEDULES: dict[str, Schedule] = {"poly": poly, "cosine": cosine, "plateau": plateau, "constant": constant}
 
 
-def build_optimiser(parameters: Iterable[nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
-    """The optimiser that `settings` name, over those parameters that are to be trained."""
+def build_optimiser(
+    parameters: Iterable[nn.Parameter], settings: TrainingSettings, *, fused: bool = False
+) -> torch.optim.Optimizer:
+    """The optimiser that `settings` name, over those parameters that are to be trained; `fused` in one kernel a step."""
     build: OptimiserBuilder = resolve("optimiser", settings.optimiser, OPTIMISERS)
-    return build([parameter for parameter in parameters if parameter.requires_grad], settings)
+    optimiser = build([parameter for parameter in parameters if parameter.requires_grad], settings)
+    if fused and "fused" in optimiser.defaults:
+        for group in optimiser.param_groups:
+            group.update(fused=True, foreach=False)
+    return optimiser
 
 
 def learning_rate(settings: TrainingSettings, progress: float, losses: Sequence[float | None] = ()) -> float:

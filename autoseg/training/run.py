@@ -23,7 +23,7 @@ from autoseg.progress import SILENT, Progress
 from autoseg.training.choices import choices, chosen_plan
 from autoseg.training.device import choose_device, choose_precision
 from autoseg.training.distributed import ALONE, Ranks
-from autoseg.training.fold import FoldResult, alone_in, forget, measure_step_s, stored_card, train_fold
+from autoseg.training.fold import FoldResult, alone_in, forget, stored_card, train_fold
 from autoseg.training.judge import Judge
 from autoseg.training.model_folder import (
     CARD_FILE,
@@ -41,6 +41,8 @@ from autoseg.training.previous_stage import PREVIOUS_FILE, OutOfFold, PreviousSt
 from autoseg.training.short import fitted_to_budget
 from autoseg.training.task import Task, loss_of
 from autoseg.training.transfer import weights_digest
+from autoseg.training.trial import choose_variant, measure_step_s, variant_to_start
+from autoseg.training.variants import VARIANTS, Variant
 from autoseg.workspace import DatasetFolder
 
 RESTART = "autoseg_train ... --restart"
@@ -106,6 +108,7 @@ def train(
         judge=judge,
         source=chosen.source,
     )
+    task = replace(task, variant=variant_to_start(task))
     ranks.share(task.configuration.batch_size)
     _refuse_unknown_parts(task)
     if task.source is not None and task.source.path.resolve() == task.model.resolve():
@@ -117,6 +120,7 @@ def train(
     step_s = None if task.budget_s is None else _step_s(task, folds)
     if task.budget_s is not None and step_s is not None:
         task = _fitted(task, step_s=step_s, budget_s=task.budget_s, settings=chosen.by_hand)
+    task = replace(task, variant=_variant(task, folds, step_s=step_s, settings=settings))
     return _train_folds(task, folds, name=name, step_s=step_s, recipe=recipe, init_from=init_from)
 
 
@@ -193,6 +197,14 @@ def _step_s(task: Task, folds: Sequence[str]) -> float:
     return measure_step_s(task, folds[0])
 
 
+def _variant(task: Task, folds: Sequence[str], *, step_s: float | None, settings: Sequence[str]) -> Variant:
+    """How steps are computed: as when the model was begun, so that a resumed training has the same weights bit for bit."""
+    if task.plan.training.variant == "auto" and _begun(task.model):
+        return VARIANTS[load(ModelCard, task.model / CARD_FILE, remake=RESTART).variant]
+    is_seeded = any(setting.partition("=")[0].strip() == "training.seed" for setting in settings)
+    return choose_variant(task, folds[0], step_s=step_s, is_repeatable=is_seeded)
+
+
 def _fitted(task: Task, *, step_s: float, budget_s: float, settings: Sequence[str]) -> Task:
     """The task with settings that suit its budget."""
     name = task.configuration.name
@@ -220,6 +232,7 @@ def _train_folds(
         autoseg_version=version("autoseg"),
         made_from=task.plan.made_from,
         step_s=step_s,
+        variant=str(task.variant),
         recipe=recipe,
         init_from=None if init_from is None else str(init_from),
     )

@@ -15,6 +15,7 @@ from autoseg.training.device import Precision
 from autoseg.training.history import EpochRow
 from autoseg.training.optim import build_optimiser
 from autoseg.training.thrift import Thrift
+from autoseg.training.variants import PLAIN, Variant, arranged
 
 CHECKPOINT_FORMAT = 2
 
@@ -65,13 +66,18 @@ class TrainingState:
 
 
 def new_state(
-    network: nn.Module, *, settings: TrainingSettings, device: torch.device, precision: Precision
+    network: nn.Module,
+    *,
+    settings: TrainingSettings,
+    device: torch.device,
+    precision: Precision,
+    variant: Variant = PLAIN,
 ) -> TrainingState:
     """The state before the first step; moves `network` to `device`."""
-    network.to(device)
+    arranged(network.to(device), variant)
     return TrainingState(
         network=network,
-        optimiser=build_optimiser(network.parameters(), settings),
+        optimiser=build_optimiser(network.parameters(), settings, fused=variant.fused),
         scaler=torch.amp.GradScaler(device.type, enabled=precision.scaled),
         average=WeightAverage(network, settings.weight_average) if settings.weight_average else None,
     )

@@ -24,6 +24,7 @@ from autoseg.training.observers import Observer
 from autoseg.training.patches import Batch, BatchSource, PatchSource
 from autoseg.training.previous_stage import OutOfFold
 from autoseg.training.setup import Setup
+from autoseg.training.variants import PLAIN, Variant
 from autoseg.training.whole_batch import WholeBatch
 
 BATCHES_AHEAD = 3
@@ -50,6 +51,7 @@ class Task:
     ranks: Ranks = ALONE
     judge: Judge | None = None
     source: Model | None = None
+    variant: Variant = PLAIN
 
 
 def setup_of(task: Task, fold: str, pace: Pace) -> Setup:
