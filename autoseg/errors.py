@@ -52,6 +52,10 @@ class EvaluationError(AutosegError):
     """Predictions and references do not fit together."""
 
 
+class SurvivalError(AutosegError):
+    """A clinical table, features or a survival model are not what they should be."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """The error for a `name` outside `known`, with the nearest known name first.
 

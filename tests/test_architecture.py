@@ -23,12 +23,12 @@ ORDER = [
     ["prediction"],
     ["cascade"],
     ["evaluation"],
-    ["validation"],
+    ["validation", "survival"],
     ["testing", "demo"],
     ["cli"],
 ]
 RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}
-COMMANDS = ["app", "plan", "preprocess", "train", "predict", "evaluate", "demo"]
+COMMANDS = ["app", "plan", "preprocess", "train", "predict", "evaluate", "survival", "demo"]
 
 
 def part_of(file: Path) -> str:

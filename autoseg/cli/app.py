@@ -11,6 +11,7 @@ COMMANDS = {
     "train": "train a planned configuration",
     "predict": "segment images with a trained model",
     "evaluate": "compare predictions with references",
+    "survival": "days of survival from segmentations and clinical data",
     "demo": "run everything on a small made-up data set",
 }
 

@@ -32,11 +32,26 @@ def command_line(function: Callable[..., None]) -> Callable[[], None]:
     The program ends with code 0 when done, 2 with one message when the user's input is at fault, 1 with a traceback and
     the place of its log when autoseg is, and 130 when interrupted.
     """
-    app = typer.Typer(
-        add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
-    )
+    app = _app(no_args_is_help=False)
     app.command(cls=_Command)(ending_well(function))
     return app
+
+
+def command_group(**functions: Callable[..., None]) -> Callable[[], None]:
+    """A program with one subcommand for each of `functions`, by its name; all end as those of `command_line` do."""
+    app = _app(no_args_is_help=True)
+    for name, function in functions.items():
+        app.command(name, cls=_Command)(ending_well(function))
+    return app
+
+
+def _app(*, no_args_is_help: bool) -> typer.Typer:
+    return typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        no_args_is_help=no_args_is_help,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
 
 
 class _Command(TyperCommand):
