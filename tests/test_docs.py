@@ -94,7 +94,8 @@ def test_every_relative_link_leads_somewhere(page):
 @cache
 def options_of(program: str) -> set[str]:
     command = get_command(import_module(f"autoseg.cli.{program.removeprefix('autoseg_')}").main)
-    return {"--help", "-h"} | {option for given in command.params for option in (*given.opts, *given.secondary_opts)}
+    params = [given for one in (command, *getattr(command, "commands", {}).values()) for given in one.params]
+    return {"--help", "-h"} | {option for given in params for option in (*given.opts, *given.secondary_opts)}
 
 
 def commands_in(text: str) -> list[list[str]]:

@@ -11,14 +11,22 @@ from pathlib import Path
 
 HERE = Path(__file__).parent / "help"
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
-PROGRAMS = ("autoseg", *(f"autoseg_{name}" for name in ("plan", "preprocess", "train", "predict", "evaluate", "demo")))
+COMMANDS = ("plan", "preprocess", "train", "predict", "evaluate", "survival", "demo")
+PROGRAMS = ("autoseg", *(f"autoseg_{name}" for name in COMMANDS))
+GROUPS = {"autoseg_survival": ("features", "train", "predict")}
+"""Programs with subcommands: the help of each stands below that of the program."""
 WIDTH = 100
 
 
 def help_of(program: str) -> str:
-    """What `program --help` prints 100 characters wide and without colours, without spaces at the end of lines."""
+    """What `program --help` prints, and below it the same of each of its subcommands."""
+    return "\n".join(_printed(program, *words) for words in ((), *((name,) for name in GROUPS.get(program, ()))))
+
+
+def _printed(program: str, *words: str) -> str:
+    """What `program WORDS --help` prints 100 characters wide, without colours and without spaces at the end of lines."""
     module = "app" if program == "autoseg" else program.removeprefix("autoseg_")
-    code = f"import sys; sys.argv = [{program!r}, '--help']; from autoseg.cli.{module} import main; main()"
+    code = f"import sys; sys.argv = {[program, *words, '--help']!r}; from autoseg.cli.{module} import main; main()"
     unset = {"FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
     kept = {name: value for name, value in os.environ.items() if name not in unset}
     environment = kept | {"COLUMNS": str(WIDTH), "NO_COLOR": "1", "TERM": "dumb", "PYTHONIOENCODING": "utf-8"}
