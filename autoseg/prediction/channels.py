@@ -16,8 +16,8 @@ def cases_by_channel(assigned: Mapping[str, str], root: Path | None, *, channels
     then the patients; `*` in a name stands for anything. Without one, a folder that is no series itself holds one series
     or image for each patient, called alike in all of them; a series or an image alone is the only case.
 
-    Raises UnknownNameError for a channel that the model does not have; PredictionError where one is not given, or a
-    patient lacks it, naming both.
+    A patient who lacks a channel gets fewer images, which reading the case reports. Raises UnknownNameError for a channel
+    that the model does not have, PredictionError where one is not given or found.
     """
     wanted = {name.lower(): name for name in channels}
     for name in assigned:
@@ -34,11 +34,7 @@ def cases_by_channel(assigned: Mapping[str, str], root: Path | None, *, channels
     if any(None in patients for patients in found.values()):
         return [_only_case(found, channels)]
     patients = sorted({patient for of_channel in found.values() for patient in of_channel if patient is not None})
-    for name in channels:
-        lacking = [patient for patient in patients if patient not in found[name]]
-        if lacking:
-            raise PredictionError(f"case {lacking[0]}: no image of the channel {name} in {given[name]}.")
-    return [_case(patient, [found[name][patient] for name in channels]) for patient in patients]
+    return [_case(patient, [found[name][patient] for name in channels if patient in found[name]]) for patient in patients]
 
 
 def _by_patient(place: str, root: Path | None, channel: str) -> dict[str | None, Path]:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autoseg.data.image import Image
+from autoseg.data.in_memory import take_in
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import PredictionError
 from autoseg.planning.mirroring import exchange_of
@@ -84,6 +86,16 @@ class Predictor:
         seconds = time.monotonic() - start
         found = self.decide(prepared, probabilities=probabilities, progress=progress)
         return replace(found, seconds={"prepare": seconds, **found.seconds})
+
+    def segment(self, image: Any, *, spacing_mm: Sequence[float] | None = None) -> Any:
+        """The label map of `image`, in the same form: array, nibabel image, SimpleITK image, or Image.
+
+        Several channels are one image with all of them, or a list with one for each. An array needs `spacing_mm` and is
+        taken to lie as the model's own images do; its axes and spacing are (z, y, x). Raises ImageError for what is not
+        understood and PredictionError for what does not fit the model.
+        """
+        taken, give_back = take_in(image, spacing_mm=spacing_mm, orientation=self._members[0].plan.orientation)
+        return give_back(self.predict(taken).labels)
 
     def prepare(self, image: Image) -> list[Prepared]:
         """The image as each member's networks expect it."""

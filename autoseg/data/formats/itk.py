@@ -39,9 +39,13 @@ def read_header(path: Path) -> Header:
 
 def read_image(path: Path) -> Image:
     """Voxels (channel, z, y, x) and geometry; several components per pixel, or a fourth axis, are the channels."""
-    found = read_voxels(path)
-    geometry = _geometry(found, path)
-    return Image(channels_first(found).reshape(_channels(found, path), *geometry.shape), geometry)
+    return image_in_memory(read_voxels(path), path)
+
+
+def image_in_memory(found: Any, name: Path = Path("the SimpleITK image")) -> Image:
+    """The voxels (channel, z, y, x) and geometry of a SimpleITK image; errors name it `name`."""
+    geometry = _geometry(found, name)
+    return Image(channels_first(found).reshape(_channels(found, name), *geometry.shape), geometry)
 
 
 def write_image(path: Path, voxels: NDArray[np.generic], geometry: Geometry) -> None:
