@@ -20,9 +20,10 @@ from autoseg.errors import ArtefactError, StaleError, TrainingError
 from autoseg.planning.plan import Plan
 from autoseg.planning.run import plan
 from autoseg.prediction.ensemble import choose_models, open_ensemble
+from autoseg.prediction.passes import Sweep
 from autoseg.prediction.predictor import Predictor, Settings
 from autoseg.prediction.run import predict
-from autoseg.prediction.sliding_window import Sweep, predict_logits
+from autoseg.prediction.sliding_window import predict_logits
 from autoseg.preprocessing.case import prepare
 from autoseg.preprocessing.previous_maps import open_map
 from autoseg.preprocessing.store import open_case

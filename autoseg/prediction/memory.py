@@ -14,10 +14,14 @@ from autoseg.parallel import MEMORY_SHARE, free_memory
 from autoseg.planning.memory import GIB, Numbers, prediction_memory
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.prediction.refining import Orders, axis_step
-from autoseg.prediction.sums import Box
+from autoseg.prediction.sums import SLAB_BYTES, Box
 from autoseg.prediction.windows import window_starts
 
 FLOAT = 4
+SIDE_BY_SIDE_BYTES = 2**30
+"""Passes run side by side while what they make on their way takes no more than this."""
+SLABS_IN_HAND = 8
+"""Slabs of scores, copies on their way, and what the allocator holds back of those before."""
 MOST_PARTS = 8
 """A slice is parted into at most so many parts along each axis; smaller ones would hardly save memory."""
 
@@ -34,6 +38,7 @@ class Job:
     patch_size: tuple[int, ...]
     step: float
     batch_size: int
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -89,9 +94,7 @@ def resident_bytes() -> int:
 def ring_bytes(job: Job, shape: Shape, box: Box) -> int:
     """Bytes of the sums of `box` (of the cropped `shape`) on the job's own grid."""
     rows, columns = _sources(job, shape, box)
-    depth = job.patch_size[0] if len(job.patch_size) == 3 else job.batch_size
-    if len(job.patch_size) == 3 and job.batch_size > 1:
-        depth += round(job.step * depth)
+    depth = job.patch_size[0] if len(job.patch_size) == 3 else job.batch_size * job.workers
     return FLOAT * job.plan.labels.output_channels * depth * _length(rows) * _length(columns)
 
 
@@ -104,13 +107,21 @@ def _room(where: torch.device, *, memory_gb: float, reserve: int) -> float:
 
 def _fixed(jobs: Sequence[Job], precision: Numbers, device: torch.device, where: torch.device) -> int:
     """Bytes at `where` beside the sums: what networks need while they run, and a map of the result."""
-    result = max(2 * prod(job.shape) for job in jobs)
+    result = max(2 * prod(job.shape) for job in jobs) + SLABS_IN_HAND * SLAB_BYTES
     if where != device:  # each window's logits come over
         return result + max(_logits_bytes(job) for job in jobs)
-    return result + max(_network_bytes(job, precision, device) for job in jobs)
+    needs = [(job.workers, *_network_bytes(job, precision, device)) for job in jobs]
+    return result + max(once + workers * each for workers, once, each in needs)
 
 
-def _network_bytes(job: Job, precision: Numbers, device: torch.device) -> int:
+def passes_at_a_time(job: Job, precision: Numbers, *, threads: int) -> int:
+    """How many passes a processor with so many `threads` makes side by side: one each, unless their features are large."""
+    _, each = _network_bytes(job, precision, torch.device("cpu"))
+    return threads if threads * each <= SIDE_BY_SIDE_BYTES else 1
+
+
+def _network_bytes(job: Job, precision: Numbers, device: torch.device) -> tuple[int, int]:
+    """Bytes of the image and of copies of the weights, and of what a pass makes on its way."""
     sized = job.configuration.model_copy(update={"patch_size": job.patch_size})
     use = prediction_memory(
         sized,
@@ -122,10 +133,10 @@ def _network_bytes(job: Job, precision: Numbers, device: torch.device) -> int:
         precision=precision,
         device="cuda" if device.type == "cuda" else "cpu",
     )
-    if use is None:
-        return 4 * _logits_bytes(job)  # a network of someone else's: nothing is known of what lies inside it
-    # The weights are there already.
-    return use.total - use.loss - use.weights + 2 * _logits_bytes(job)
+    if use is None:  # a network of someone else's: nothing is known of what lies inside it
+        return 0, 4 * _logits_bytes(job)
+    image = use.batches if device.type == "cuda" else 0  # on a processor it is there already
+    return image + use.weight_copies, use.activations + use.in_flight + use.workspace + _logits_bytes(job)
 
 
 def _logits_bytes(job: Job) -> int:

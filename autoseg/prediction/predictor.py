@@ -19,11 +19,12 @@ from autoseg.planning.mirroring import exchange_of
 from autoseg.planning.plan import Configuration
 from autoseg.prediction.ensemble import Member, open_ensemble
 from autoseg.prediction.export import export
-from autoseg.prediction.memory import Job, Way, choose_way
+from autoseg.prediction.memory import Job, Way, choose_way, passes_at_a_time
+from autoseg.prediction.passes import Exchanged, Sweep
 from autoseg.prediction.previous_stage import before_resampling, prepare_stages, refined_classes, with_masks
 from autoseg.prediction.refining import Scores, interpolation_orders
 from autoseg.prediction.settings import Settings
-from autoseg.prediction.sliding_window import Exchanged, Sweep, finished_slabs, network_axes
+from autoseg.prediction.sliding_window import finished_slabs, network_axes
 from autoseg.prediction.sums import Box
 from autoseg.prediction.windows import enlarged, views
 from autoseg.preprocessing.case import Prepared
@@ -138,27 +139,29 @@ class Predictor:
         return [self._scores(member, case, way.device, _Clock(self.device)) for member, case in pairs]
 
     def _way(self, prepared: Sequence[Prepared], reserve: int) -> Way:
-        jobs = [
-            Job(
-                configuration=member.configuration,
-                plan=member.plan,
-                networks=len(member.networks),
-                shape=case.placement.network_shape,
-                orders=interpolation_orders(member.configuration.resampling, case.placement),
-                patch_size=self._patch_size(member, case),
-                step=self.settings.step,
-                batch_size=_batch_size(member.configuration, self.device),
-            )
-            for member, case in zip(self._members, prepared, strict=True)
-        ]
         return choose_way(
-            jobs,
+            [self._job(member, case) for member, case in zip(self._members, prepared, strict=True)],
             shape=prepared[0].placement.cropped_shape,
             device=self.device,
             precision=self.precision.name,
             memory_gb=self.settings.memory_gb,
             reserve=reserve,
         )
+
+    def _job(self, member: Member, case: Prepared) -> Job:
+        job = Job(
+            configuration=member.configuration,
+            plan=member.plan,
+            networks=len(member.networks),
+            shape=case.placement.network_shape,
+            orders=interpolation_orders(member.configuration.resampling, case.placement),
+            patch_size=self._patch_size(member, case),
+            step=self.settings.step,
+            batch_size=_batch_size(member.configuration, self.device),
+        )
+        if self.device.type != "cpu":
+            return job
+        return replace(job, workers=passes_at_a_time(job, self.precision.name, threads=torch.get_num_threads()))
 
     def _scores(
         self,
@@ -171,17 +174,19 @@ class Predictor:
         description: str = "windows",
     ) -> Scores:
         seen = self._seen(member, case, clock, progress=progress, description=description)
+        job = self._job(member, case)
         sweep = Sweep(
-            patch_size=self._patch_size(member, case),
+            patch_size=job.patch_size,
             output_channels=self.labels.output_channels,
-            step=self.settings.step,
+            step=job.step,
             mirrorings=views(
                 network_axes(member.plan.training.mirror_axes, member.configuration.dimensions), self.settings.mirroring
             ),
             device=self.device,
             result_device=result_device,
             precision=self.precision,
-            batch_size=_batch_size(member.configuration, self.device),
+            batch_size=job.batch_size,
+            workers=job.workers,
             exchanged=_exchanged(member),
         )
 
@@ -189,8 +194,7 @@ class Predictor:
             found = finished_slabs(member.networks, seen, sweep, box=box, progress=progress, description=description)
             return self._finite(clock.timed(found))
 
-        orders = interpolation_orders(member.configuration.resampling, case.placement)
-        return Scores(slabs, case.placement.network_shape, orders)
+        return Scores(slabs, job.shape, job.orders)
 
     def _seen(self, member: Member, case: Prepared, clock: "_Clock", *, progress: Progress, description: str) -> Tensor:
         """What goes into the networks (channel, z, y, x): the image, and what the previous stage found if there is one."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from itertools import chain, combinations, product
+from itertools import chain, combinations, groupby, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,12 @@ def windows(shape: Sequence[int], patch: Sequence[int], *, step: float) -> list[
     starts = [window_starts(size, edge, step=step) for size, edge in zip(shape[flat_axes:], patch, strict=True)]
     spans = [[slice(start, start + edge) for start in axis] for axis, edge in zip(starts, patch, strict=True)]
     return list(product(*slices, *spans))
+
+
+def batched(tiles: Sequence[Window], size: int) -> list[Sequence[Window]]:
+    """The windows in batches of at most `size`; none holds windows that begin at different slices, unless they are flat."""
+    layers = [list(layer) for _, layer in groupby(tiles, key=lambda tile: isinstance(tile[0], slice) and first_slice(tile))]
+    return [layer[first : first + size] for layer in layers for first in range(0, len(layer), size)]
 
 
 def deepest_reach(batches: Sequence[Sequence[Window]]) -> int:

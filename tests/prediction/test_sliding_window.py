@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
-from autoseg.prediction.sliding_window import Exchanged, Sweep, finished_slabs, network_axes, predict_logits
+from autoseg.prediction.passes import Exchanged, Sweep
+from autoseg.prediction.sliding_window import finished_slabs, network_axes, predict_logits
 from autoseg.prediction.windows import enlarged, importance, margins, mirrorings, views, window_starts, windows
 from autoseg.training.device import Precision
 
