@@ -285,3 +285,12 @@ def test_mirrored_passes_exchange_the_masks_of_a_first_stage_on_the_way_in():
         [nn.Identity()], image, patch_size=(4, 4, 4), output_channels=3, mirror_axes=(0, 1), exchanged=pairing
     )
     assert torch.allclose(found, image, atol=1e-6)
+
+
+@pytest.mark.parametrize("axes", [(), (0, 1, 2)])
+def test_passes_side_by_side_say_what_passes_one_by_one_say(axes: tuple[int, ...]) -> None:
+    networks, image = [small_network(1), small_network(2)], noise(2, 11, 9, 14)
+    before = torch.get_num_threads()
+    chosen = {"patch_size": (6, 8, 5), "output_channels": 3, "mirror_axes": axes}
+    assert torch.equal(predicted(networks, image, workers=3, **chosen), predicted(networks, image, **chosen))
+    assert torch.get_num_threads() == before
