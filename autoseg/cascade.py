@@ -35,6 +35,7 @@ from autoseg.training.judge import Judge
 from autoseg.training.model_folder import Model, finished_folds, load_network, open_model
 from autoseg.training.observers import UNWATCHED, Observer
 from autoseg.training.previous_stage import OutOfFold, PreviousStage, folds_digest
+from autoseg.training.side_by_side import Beside
 from autoseg.workspace import DatasetFolder
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class _Surroundings:
     observer: Observer
     ranks: Ranks
     judge: Judge | None
+    beside: Beside | None
 
 
 def train(
@@ -88,6 +90,7 @@ def train(
     observer: Observer = UNWATCHED,
     ranks: Ranks = ALONE,
     judge: Judge | None = None,
+    beside: Beside | None = None,
 ) -> list[FoldResult]:
     """Train a configuration as `autoseg.training.run.train` does, and before it the stage whose findings it refines.
 
@@ -100,7 +103,7 @@ def train(
     chosen = plan.configurations[asked.configuration]
     # What starts from another model's weights is the second stage.
     shared = None if asked.recipe is None or asked.recipe.needs_source else recipe
-    around = _Surroundings(settings, shared, device, workers, progress, observer, ranks, judge)
+    around = _Surroundings(settings, shared, device, workers, progress, observer, ranks, judge, beside)
     if threads is not None:
         torch.set_num_threads(threads)
     previous = None
@@ -126,6 +129,7 @@ def train(
         previous=previous,
         ranks=ranks,
         judge=judge,
+        beside=beside,
     )
 
 
@@ -186,6 +190,7 @@ def _train_first(folder: DatasetFolder, first: str, missing: Sequence[str], *, c
             observer=around.observer,
             ranks=around.ranks,
             judge=around.judge,
+            beside=around.beside,
         )
     except TrainingError as error:
         hint = f" Finish the first stage with the settings it was begun with: {command}" if begun else ""

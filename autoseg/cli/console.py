@@ -145,6 +145,10 @@ class _Bars:
         self._display = Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True))
         self._open = 0
 
+    def __reduce__(self) -> tuple[type["_Lines"], tuple[()]]:
+        """In another process there is no terminal."""
+        return _Lines, ()
+
     def track(self, items: Iterable[T], *, description: str, total: int) -> Iterator[T]:
         """Yield `items` while a bar grows."""
         with self._shown():

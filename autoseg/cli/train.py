@@ -11,6 +11,7 @@ import typer
 
 from autoseg.cli.console import bars, command_line, print_json
 from autoseg.cli.folds import fold_names
+from autoseg.cli.folds_display import side_by_side
 from autoseg.cli.train_display import display
 from autoseg.errors import TrainingError
 
@@ -57,6 +58,10 @@ def train(
         typer.Option("--set", help="Any value of the plan, e.g. training.learning_rate=0.02.", metavar="K=V"),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    devices: Annotated[
+        str | None,
+        typer.Option("--devices", help="Train folds side by side on GPUs 0,1 or on cpu,cpu (default: on all GPUs)."),
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Makes a run on a CPU repeatable.")] = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Processor cores to use.")] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Delete what was trained of these folds before.")] = False,
@@ -99,6 +104,7 @@ def train(
             observer=display(is_silent),
             ranks=ranks,
             judge=WholeCases(folder, progress=bars(is_silent)) if validation else None,
+            beside=side_by_side(devices_of(devices, device=device, ranks=ranks.size), quiet=is_silent),
         )
     if not ranks.is_first:
         return
@@ -128,6 +134,18 @@ def overrides(settings: Sequence[str], *, epochs: int | None, iterations: int | 
     """All values set on the command line as KEY=VALUE; options of their own come last and win."""
     own = {"epochs": epochs, "iterations_per_epoch": iterations, "seed": seed}
     return [*settings, *(f"training.{key}={value}" for key, value in own.items() if value is not None)]
+
+
+def devices_of(text: str | None, *, device: str, ranks: int) -> list[str]:
+    """The devices that `--devices` lists, numbers as those of GPUs. Raises TrainingError beside another choice of them."""
+    if text is None:
+        return []
+    if device != "auto" or ranks > 1:
+        other = f"--device {device}" if device != "auto" else "torchrun, whose processes train one fold together"
+        raise TrainingError(
+            f"--devices {text} trains folds side by side and cannot be used with {other}. Give one of both."
+        )
+    return [f"cuda:{part.strip()}" if part.strip().isdigit() else part.strip() for part in text.split(",") if part.strip()]
 
 
 def seconds_of(text: str) -> float:

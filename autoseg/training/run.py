@@ -39,6 +39,7 @@ from autoseg.training.observers import UNWATCHED, Observer
 from autoseg.training.optim import OPTIMISERS, SCHEDULES
 from autoseg.training.previous_stage import PREVIOUS_FILE, OutOfFold, PreviousStage
 from autoseg.training.short import fitted_to_budget
+from autoseg.training.side_by_side import Beside, rounds, train_side_by_side
 from autoseg.training.task import Task, loss_of
 from autoseg.training.transfer import weights_digest
 from autoseg.training.trial import choose_variant, measure_step_s, variant_to_start
@@ -69,8 +70,9 @@ def train(
     previous: OutOfFold | None = None,
     ranks: Ranks = ALONE,
     judge: Judge | None = None,
+    beside: Beside | None = None,
 ) -> list[FoldResult]:
-    """Train `folds` (all of the cross-validation by default) of a configuration, one after another.
+    """Train `folds` (all of the cross-validation by default) of a configuration, one after another or `beside` each other.
 
     Preprocesses what is not up to date, resumes folds that were broken off and leaves finished ones alone. `recipe` names
     one (or a file) and brings a configuration of its own, `init_from` a model to take weights, topology and spacing from;
@@ -92,7 +94,10 @@ def train(
         splits.fold(fold)
     if threads is not None:
         torch.set_num_threads(threads)
-    where = choose_device(ranks.own_device(device))
+    places = beside.places(device, folds=len(folds)) if beside is not None and ranks.size == 1 else ()
+    where = choose_device(places[0] if places else ranks.own_device(device))
+    for place in places:
+        choose_device(place)
     task = Task(
         model=folder.model(name),
         plan=plan,
@@ -101,7 +106,7 @@ def train(
         preprocessed=store_of(folder, plan, configuration),
         device=where,
         precision=choose_precision(plan.training.precision, where),
-        budget_s=None if time_budget_s is None else time_budget_s / len(folds),
+        budget_s=None if time_budget_s is None else time_budget_s / rounds(len(folds), len(places)),
         observer=observer,
         previous=previous,
         ranks=ranks,
@@ -121,7 +126,10 @@ def train(
     if task.budget_s is not None and step_s is not None:
         task = _fitted(task, step_s=step_s, budget_s=task.budget_s, settings=chosen.by_hand)
     task = replace(task, variant=_variant(task, folds, step_s=step_s, settings=settings))
-    return _train_folds(task, folds, name=name, step_s=step_s, recipe=recipe, init_from=init_from)
+    _begin_model(task, folds, name=name, step_s=step_s, recipe=recipe, init_from=init_from)
+    if beside is not None and len(places) > 1:
+        return train_side_by_side(task, folds, places, beside)
+    return [train_fold(task, fold) for fold in folds]
 
 
 def _forget(model: Path, folds: Sequence[str]) -> None:
@@ -215,7 +223,7 @@ def _fitted(task: Task, *, step_s: float, budget_s: float, settings: Sequence[st
     return replace(task, plan=plan, configuration=plan.configurations[name])
 
 
-def _train_folds(
+def _begin_model(
     task: Task,
     folds: Sequence[str],
     *,
@@ -223,7 +231,8 @@ def _train_folds(
     step_s: float | None,
     recipe: str | None,
     init_from: Path | str | None,
-) -> list[FoldResult]:
+) -> None:
+    """Write what a model folder holds beside its folds. Raises TrainingError where it holds another training."""
     _check_same_settings(task, folds)
     card = ModelCard(
         name=name,
@@ -236,12 +245,10 @@ def _train_folds(
         recipe=recipe,
         init_from=None if init_from is None else str(init_from),
     )
-    task.ranks.only_first(lambda: _begin(task, card))
-    return [train_fold(task, fold) for fold in folds]
+    task.ranks.only_first(lambda: _write(task, card))
 
 
-def _begin(task: Task, card: ModelCard) -> None:
-    """Write what a model folder holds beside its folds."""
+def _write(task: Task, card: ModelCard) -> None:
     write_model(task.model, plan=task.plan, card=card, splits=task.splits)
     if task.previous is not None:
         save(task.previous.stage, task.model / PREVIOUS_FILE)

@@ -27,11 +27,11 @@ def planned(tmp_path_factory):
     return workspace.dataset(found.dataset)
 
 
-def command(planned, *options, size=1, name="model", length=LENGTH):
+def command(planned, *options, size=1, name="model", length=LENGTH, device=("--device", "cpu")):
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(size), "-m"] if size > 1 else []
     words = ["3d_fullres", "-w", str(planned.path.parent), "-d", planned.path.name, "-f", "0", "--name", name]
     return [
-        *(sys.executable, "-m", *launcher, "autoseg.cli.train", *words, "--device", "cpu", "--threads", "1"),
+        *(sys.executable, "-m", *launcher, "autoseg.cli.train", *words, *device, "--threads", "1"),
         *length,
         *(word for setting in SETTINGS for word in ("--set", setting)),
         *options,
