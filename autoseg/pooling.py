@@ -35,4 +35,5 @@ def over_batch(sums: Tensor) -> Tensor:
 def ratio(total: Tensor, count: Tensor) -> Tensor:
     """`total` / `count`, both summed over the whole batch; 0 where nothing counts."""
     whole_total, whole_count = over_batch(torch.stack([total, count.to(total.dtype)]))
-    return whole_total / torch.where(whole_count > 0, whole_count, 1)
+    found: Tensor = whole_total / torch.where(whole_count > 0, whole_count, 1)
+    return found
