@@ -147,6 +147,19 @@ def _bend(channel: Tensor, exponent: float, *, inverted: bool) -> None:
     channel.mul_(scale).add_(mean - bent_mean * scale)
 
 
+@dataclass(frozen=True)
+class Absent:
+    """Channels taken away: each holds its value everywhere, the one that a channel without any signal has."""
+
+    values: PerChannel
+
+    def apply(self, image: Tensor) -> None:
+        """Fill them."""
+        for channel, value in zip(image, self.values, strict=True):
+            if value is not None:
+                channel.fill_(value)
+
+
 def _mean(channel: Tensor) -> Tensor:
     """Summed in the same order for any number of threads: no part of the result is shared between them."""
     return channel.mean(2).mean(1).mean()

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch import Tensor
 
 from autoseg.augmentation.intensity import (
+    Absent,
     Blur,
     Brightness,
     Contrast,
@@ -139,6 +140,19 @@ def draw(
         steps=_draw_steps(policy, rng, channels=channels, in_plane=in_plane),
         mask_steps=_draw_mask_steps(policy, rng, labels=previous_labels),
     )
+
+
+def lacking(
+    augmentation: Augmentation, rng: np.random.Generator, *, probability: float, values: Sequence[float]
+) -> Augmentation:
+    """The same with each channel taken away with a `probability`, but never all; `values` stand for what is absent."""
+    absent = rng.random(len(values)) < probability
+    if absent.all():
+        absent[rng.integers(len(values))] = False
+    if not absent.any():
+        return augmentation
+    step = Absent(tuple(value if gone else None for value, gone in zip(values, absent, strict=True)))
+    return replace(augmentation, steps=(*augmentation.steps, step))
 
 
 def is_in_plane(patch: Sequence[int]) -> bool:

@@ -154,6 +154,9 @@ def _show(report: "PredictionReport", output: Path) -> None:
         state = "failed" if case.error else "was there" if case.skipped else f"{sum(case.seconds.values()):.1f}"
         table.add_row(case.id, *volumes, state)
     console.print(table)
+    for case in report.cases:
+        if case.absent:
+            console.print(f"{case.id}: predicted without {', '.join(case.absent)}, which the case lacks", markup=False)
     stages = {
         name: sum(case.seconds.get(name, 0.0) for case in report.cases if not case.skipped) for name in _stages(report)
     }

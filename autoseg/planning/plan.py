@@ -144,6 +144,13 @@ class TrainingSettings(BaseModel):
         default=0.33, ge=0, le=1, description="share of each batch that is centred on foreground"
     )
     augmentation: str = Field(default="nnunet", description="name of an augmentation policy")
+    drop_channel: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="probability that a sample lacks a channel, for each channel but never all; the model can then predict "
+        "cases that lack some",
+    )
     mirror_axes: tuple[int, ...] = Field(
         default=(0, 1, 2), description="axes (0 = z, 1 = y, 2 = x) that images are mirrored along"
     )

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from autoseg.artefacts import written_whole
 from autoseg.data.dataset import Case
 from autoseg.data.image import Geometry
-from autoseg.data.readers import read_case, write_labels
-from autoseg.errors import AutosegError, PredictionError
+from autoseg.data.readers import write_labels
+from autoseg.errors import AutosegError
+from autoseg.prediction.absent import read_present
 from autoseg.prediction.inputs import prediction_ending
 from autoseg.prediction.predictor import Prediction, Predictor
 from autoseg.prediction.report import CasePrediction
@@ -47,6 +48,7 @@ class _Ready:
     prepared: list[Prepared]
     geometry: Geometry
     seconds: dict[str, float]
+    absent: tuple[str, ...]
 
     @property
     def bytes(self) -> int:
@@ -85,11 +87,11 @@ class CaseJob:
     def read(self, case: Case) -> _Ready:
         """The case prepared for the networks. Raises what is wrong with its files."""
         start = time.monotonic()
-        _check_files(case, self.predictor.channels)
-        image = read_case(case, Path(), channels=self.predictor.channels)
+        predictor = self.predictor
+        image, absent = read_present(case, channels=predictor.channels, may_lack=predictor.may_lack_channels)
         middle = time.monotonic()
-        prepared = self.predictor.prepare(image)
-        return _Ready(prepared, image.geometry, {"read": middle - start, "prepare": time.monotonic() - middle})
+        prepared = predictor.prepare(image)
+        return _Ready(prepared, image.geometry, {"read": middle - start, "prepare": time.monotonic() - middle}, absent)
 
     def segment(
         self, case: Case, reading: "Future[_Ready]", progress: Progress, *, reads_ahead: bool
@@ -106,20 +108,20 @@ class CaseJob:
             )
         except _OF_ONE_CASE as error:
             return partial(failed, case, error)
-        return partial(self.write, case, found, ready.geometry, ready.seconds)
+        return partial(self.write, case, found, ready)
 
-    def write(self, case: Case, found: Prediction, geometry: Geometry, seconds: dict[str, float]) -> CasePrediction:
+    def write(self, case: Case, found: Prediction, ready: _Ready) -> CasePrediction:
         """Write what was found; the report of the case."""
         start = time.monotonic()
         file, extra = label_file(self.output, case), probability_file(self.output, case)
         try:
-            write_labels(file, found.labels, geometry)
+            write_labels(file, found.labels, ready.geometry)
             if found.probabilities is not None:
                 _write_array(extra, found.probabilities)
         except _OF_ONE_CASE as error:
             return failed(case, error)
-        volumes = volumes_ml(found.labels, self.predictor.labels, geometry)
-        seconds = {**seconds, **found.seconds, "write": time.monotonic() - start}
+        volumes = volumes_ml(found.labels, self.predictor.labels, ready.geometry)
+        seconds = {**ready.seconds, **found.seconds, "write": time.monotonic() - start}
         return CasePrediction(
             id=case.id,
             file=file.name,
@@ -128,6 +130,7 @@ class CaseJob:
             seconds={name: round(value, 3) for name, value in seconds.items()},
             volumes_ml=volumes,
             way=found.way,
+            absent=ready.absent,
             error=None,
         )
 
@@ -153,15 +156,6 @@ def _one_ahead(
         assert current is not None, "begun one step before"
         following = executor.submit(function, cases[index + 1]) if index + 1 < len(cases) else None
         yield case, current
-
-
-def _check_files(case: Case, channels: Sequence[str]) -> None:
-    if len(case.images) not in (1, len(channels)):
-        found = ", ".join(Path(file).name for file in case.images)
-        raise PredictionError(
-            f"case {case.id}: {len(case.images)} channels found ({found}); the "
-            f"model expects {len(channels)}: {', '.join(channels)}. Give one file for each, or one file with all."
-        )
 
 
 def _write_array(path: Path, values: NDArray[np.float16]) -> None:

@@ -1,6 +1,6 @@
 """Which cases lie in what the user gave to predict."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def find_cases(path: Path, *, channels: Sequence[str]) -> list[Case]:
     Understood are an image file; a folder of them, with all channels in one file or one file a channel, numbered as nnU-Net
     does (`CASE_0000`) or ending in a name of the channel (`CASE_flair`); a folder with one such folder a patient; a DICOM
     series or a folder of them; a data set with dataset.json (its test cases, or all if it has none). Channels are put
-    into the order of `channels`; whether they are complete shows when a case is read.
+    into the order of `channels`; one that is not there keeps its place, with the name its file would have.
 
     Raises PredictionError when nothing is there, or two cases have the same name.
     """
@@ -123,7 +123,15 @@ def _by_channel_name(images: Sequence[Path], channels: Sequence[str]) -> list[Ca
         if matching:
             alias = max(matching, key=len)
             found.setdefault(stem[: -len(alias) - 1], {})[endings[alias]] = image
-    return [_case(name, [files[index] for index in sorted(files)]) for name, files in found.items()]
+    return [_case(name, _with_expected(files, stem=name, channels=channels)) for name, files in found.items()]
+
+
+def _with_expected(files: Mapping[int, Path], *, stem: str, channels: Sequence[str]) -> list[Path]:
+    """One path a channel; where none was found, the name that the file would have."""
+    some = next(iter(files.values()))
+    ending = some.name[len(image_stem(some)) :]
+    separator = some.name[len(stem)]
+    return [files.get(index, some.with_name(f"{stem}{separator}{name}{ending}")) for index, name in enumerate(channels)]
 
 
 def _aliases(channel: str) -> Iterable[str]:
@@ -143,14 +151,15 @@ def _by_number(images: Sequence[Path], channels: Sequence[str]) -> list[Case]:
     most = len(channels) if image_ending(images[0]) in PICTURE_ENDINGS else _MOST_CHANNELS
     if max(index for files in found.values() for index in files) >= most:
         return []
-    return [_case(name, _without_gaps(files)) for name, files in found.items()]
+    return [_case(name, _without_gaps(files, least=len(channels))) for name, files in found.items()]
 
 
-def _without_gaps(files: dict[int, Path]) -> list[Path]:
-    """One path a channel from 0 to the last; a missing file keeps its place, so that reading it says its name."""
+def _without_gaps(files: Mapping[int, Path], *, least: int) -> list[Path]:
+    """One path a channel from 0 to the last, at least so many; a missing file keeps its place."""
     some = next(iter(files.values()))
     prefix, ending = image_stem(some)[:-4], some.name[len(image_stem(some)) :]
-    return [files.get(index, some.with_name(f"{prefix}{index:04d}{ending}")) for index in range(max(files) + 1)]
+    count = max(least, *(index + 1 for index in files))
+    return [files.get(index, some.with_name(f"{prefix}{index:04d}{ending}")) for index in range(count)]
 
 
 def _case(name: str, paths: Sequence[Path]) -> Case:

@@ -76,6 +76,11 @@ class Predictor:
         return self._members[0].plan.channels
 
     @property
+    def may_lack_channels(self) -> bool:
+        """Whether every network was trained with channels dropped, so that an image may lack some: those are zero then."""
+        return all(member.plan.training.drop_channel > 0 for member in self._members)
+
+    @property
     def labels(self) -> LabelScheme:
         """What the predicted values mean."""
         return self._members[0].plan.labels

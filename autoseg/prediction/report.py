@@ -10,7 +10,8 @@ class CasePrediction(BaseModel):
 
     `seconds` are wall-clock times of read, prepare, network, export and write; stages of neighbouring cases overlap.
     `volumes_ml` of each label and region are empty for pictures, which have no size. `way` says where and in how many
-    parts scores were summed. A case `skipped` was there already.
+    parts scores were summed. A case `skipped` was there already. `absent` names the channels that the case lacks, and
+    that the model did without.
     """
 
     model_config = FROZEN
@@ -21,6 +22,7 @@ class CasePrediction(BaseModel):
     seconds: dict[str, float]
     volumes_ml: dict[str, float]
     way: str | None
+    absent: tuple[str, ...] = ()
     error: str | None
 
 

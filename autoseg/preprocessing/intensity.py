@@ -25,6 +25,13 @@ def normalise(voxels: NDArray[np.float32], schemes: Sequence[Normalisation], *, 
         _SCHEMES[scheme.scheme](channel, scheme, mask)
 
 
+def absent_value(scheme: Normalisation) -> float:
+    """What a channel that is zero everywhere, as an absent one is, becomes."""
+    voxels = np.zeros((1, 1, 1, 1), dtype=np.float32)
+    normalise(voxels, [scheme], mask=np.ones((1, 1, 1), dtype=bool))
+    return float(voxels[0, 0, 0, 0])
+
+
 def _zscore(channel: Channel, scheme: Normalisation, mask: Mask) -> None:
     if not scheme.use_mask:
         _standardise(channel)

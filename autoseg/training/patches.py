@@ -10,13 +10,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autoseg.augmentation.policy import NONE, POLICIES, Augmentation, Policy, apply_mask_steps, apply_steps, draw
+from autoseg.augmentation.policy import (
+    NONE,
+    POLICIES,
+    Augmentation,
+    Policy,
+    apply_mask_steps,
+    apply_steps,
+    draw,
+    lacking,
+)
 from autoseg.augmentation.spatial import Box, Patch, place, source_of
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import TrainingError
 from autoseg.extend import resolve
 from autoseg.planning.mirroring import Exchange, exchange_of
 from autoseg.planning.plan import Configuration, TrainingSettings
+from autoseg.preprocessing.intensity import absent_value
 from autoseg.preprocessing.store import StoredCase
 from autoseg.training.previous_stage import as_masks, joined, parted
 from autoseg.training.under_way import doing
@@ -84,6 +94,7 @@ class PatchSource:
         self._policy: Policy = resolve("augmentation policy", training.augmentation, POLICIES) if augment else NONE
         self._masked = [index for index, scheme in enumerate(configuration.normalisation) if scheme.use_mask]
         self._augment = augment
+        self._absent = [absent_value(scheme) for scheme in configuration.normalisation]
         self._ignores = labels.ignore_class is not None
         self._labels = len(labels.foreground)
         self._previous_labels = 0 if cases[0].previous is None else self._labels
@@ -115,18 +126,18 @@ class PatchSource:
         number = int(rng.integers(len(self._cases)))
         case = self._cases[number]
         centre = self._draw_centre(case, rng, forced=self._is_forced(index, rng))
-        return PatchDraw(
-            case=number,
-            corner=_draw_corner(case.classes.shape, self._patch, rng, centre=centre),
-            augmentation=draw(
-                self._policy,
-                rng,
-                patch=self._patch,
-                channels=case.image.shape[0],
-                mirror_axes=self._settings.mirror_axes,
-                previous_labels=self._previous_labels,
-            ),
+        corner = _draw_corner(case.classes.shape, self._patch, rng, centre=centre)
+        augmentation = draw(
+            self._policy,
+            rng,
+            patch=self._patch,
+            channels=case.image.shape[0],
+            mirror_axes=self._settings.mirror_axes,
+            previous_labels=self._previous_labels,
         )
+        if self._augment and self._settings.drop_channel:
+            augmentation = lacking(augmentation, rng, probability=self._settings.drop_channel, values=self._absent)
+        return PatchDraw(case=number, corner=corner, augmentation=augmentation)
 
     def make(self, drawn: PatchDraw, *, image: Tensor, target: Tensor) -> None:
         """Write the patch that was drawn: image (channel, z, y, x) float32 and target (z, y, x) int64."""

@@ -3,10 +3,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import binomtest
 
-from autoseg.augmentation.intensity import Blur, Brightness, Contrast, Gamma, LowResolution, Noise
-from autoseg.augmentation.policy import LIGHT, NNUNET, NONE, Augmentation, Range, draw
+from autoseg.augmentation.intensity import Absent, Blur, Brightness, Contrast, Gamma, LowResolution, Noise
+from autoseg.augmentation.policy import LIGHT, NNUNET, NONE, Augmentation, Range, apply_steps, draw, lacking
 from autoseg.augmentation.spatial import Placing
 
 CUBE, FLAT, PICTURE, LONG_PICTURE = (64, 64, 64), (16, 64, 64), (1, 64, 64), (1, 32, 64)
@@ -112,3 +113,25 @@ def test_the_light_policy_needs_no_interpolation():
 
 def test_the_same_generator_state_draws_the_same():
     assert draws(count=20) == draws(count=20)
+
+
+def test_each_channel_is_absent_as_often_as_asked_but_never_all():
+    rng, whole = np.random.default_rng(0), Augmentation()
+    found = [lacking(whole, rng, probability=0.2, values=(0.0, -1.0, 0.0)) for _ in range(DRAWS)]
+    absent = np.array([[value is not None for value in one.steps[0].values] if one.steps else [False] * 3 for one in found])
+    assert not absent.all(axis=1).any()
+    # All three would be absent in 0.8 % of the samples: one of them, by lot, stays.
+    for channel in range(3):
+        assert_probability(int(absent[:, channel].sum()), 0.2 - 0.2**3 / 3)
+    assert {one.steps[0].values[1] for one in found if one.steps} == {None, -1.0}
+
+
+def test_an_absent_channel_is_constant_whatever_else_is_drawn():
+    rng = np.random.default_rng(1)
+    drawn = [lacking(one, rng, probability=0.6, values=(0.0, 2.0)) for one in draws(count=40, channels=2)]
+    for one in drawn:
+        image = torch.rand(2, 8, 8, 8)
+        apply_steps(image, one)
+        last = one.steps[-1] if one.steps else None
+        for channel, value in zip(image, last.values if isinstance(last, Absent) else (), strict=False):
+            assert value is None or (channel == value).all()

@@ -3,7 +3,7 @@ import pytest
 
 from autoseg.errors import ImageError
 from autoseg.planning.plan import Normalisation
-from autoseg.preprocessing.intensity import normalise
+from autoseg.preprocessing.intensity import absent_value, normalise
 
 EVERYWHERE = np.ones((1, 2, 2), bool)
 
@@ -58,3 +58,13 @@ def test_statistics_do_not_lose_precision_far_from_zero():
     expected = (voxels - voxels.mean(dtype=np.float64)) / voxels.std(dtype=np.float64)
     normalise(voxels, [Normalisation(scheme="zscore")], mask=np.ones(voxels.shape[1:], bool))
     np.testing.assert_allclose(voxels, expected, atol=1e-4)
+
+
+def test_an_absent_channel_becomes_what_zeros_become():
+    assert absent_value(Normalisation(scheme="zscore")) == 0
+    assert absent_value(Normalisation(scheme="zscore", use_mask=True)) == 0
+    assert absent_value(Normalisation(scheme="rescale_0_1")) == 0
+    water = Normalisation(scheme="ct", lower=-100, upper=300, mean=50, deviation=25)
+    assert absent_value(water) == -2
+    bone = water.model_copy(update={"lower": 200.0, "mean": 250.0})
+    assert absent_value(bone) == -2

@@ -1,0 +1,47 @@
+"""Cases that lack a sequence: which one, and what stands in for it where a model has learned to do without."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from autoseg.data.dataset import Case
+from autoseg.data.image import Image
+from autoseg.data.readers import read_case, read_header
+from autoseg.errors import PredictionError
+
+
+def read_present(case: Case, *, channels: Sequence[str], may_lack: bool) -> tuple[Image, tuple[str, ...]]:
+    """All channels of a case, and the names of those that are absent: they are zero everywhere.
+
+    A file that is named but not there is an absent channel, unless the only file that is there holds all channels. Raises
+    PredictionError naming what is found where channels are absent and the model does not allow for it (`may_lack`), and
+    ImageError where a file cannot be read.
+    """
+    present = [index for index, path in enumerate(case.images) if Path(path).exists()]
+    files = [case.images[index] for index in present]
+    if len(case.images) == 1 or (len(files) == 1 and read_header(Path(files[0])).channels == len(channels)):
+        return read_case(case.model_copy(update={"images": tuple(files or case.images)}), Path(), channels=channels), ()
+    if len(case.images) != len(channels):
+        raise PredictionError(_found(case, files, channels))
+    absent = tuple(name for index, name in enumerate(channels) if index not in present)
+    if absent and (not may_lack or not files):
+        raise PredictionError(
+            f"{_found(case, files, channels)} A model trained with --set training.drop_channel=0.2 can do without "
+            f"{', '.join(absent)}."
+        )
+    names = [channels[index] for index in present]
+    image = read_case(case.model_copy(update={"images": tuple(files)}), Path(), channels=names)
+    if not absent:
+        return image, ()
+    voxels = np.zeros((len(channels), *image.voxels.shape[1:]), dtype=image.voxels.dtype)
+    voxels[present] = image.voxels
+    return Image(voxels, image.geometry), absent
+
+
+def _found(case: Case, files: Sequence[str], channels: Sequence[str]) -> str:
+    names = ", ".join(Path(file).name for file in files)
+    return (
+        f"case {case.id}: {len(files)} channels found ({names}); the model expects {len(channels)}: "
+        f"{', '.join(channels)}. Give one file for each, or one file with all."
+    )
