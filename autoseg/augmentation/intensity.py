@@ -86,6 +86,19 @@ class Brightness:
 
 
 @dataclass(frozen=True)
+class Shift:
+    """Each channel plus its value."""
+
+    values: PerChannel
+
+    def apply(self, image: Tensor) -> None:
+        """Add."""
+        for channel, value in zip(image, self.values, strict=True):
+            if value is not None:
+                channel.add_(value)
+
+
+@dataclass(frozen=True)
 class Contrast:
     """Each channel's distance from its mean times its factor, clipped to the range it had."""
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from torch import Tensor
 
+from autoseg.augmentation.chance import Chance, Normal, Range
+from autoseg.augmentation.elastic import Elastic
 from autoseg.augmentation.intensity import (
     Absent,
     Blur,
@@ -17,6 +19,7 @@ from autoseg.augmentation.intensity import (
     LowResolution,
     Noise,
     PerChannel,
+    Shift,
 )
 from autoseg.augmentation.previous_stage import OPERATIONS, MaskStep, RemoveComponent, Reshape
 from autoseg.augmentation.spatial import UNSCALED, UNTURNED, Placing
@@ -27,29 +30,9 @@ ELONGATED_PATCH = 1.5
 """A 2-D patch with sides of at least this ratio is turned by small angles only."""
 
 
-@dataclass(frozen=True)
-class Range:
-    """Uniform between `low` and `high`; with `two_sided`, below 1 and above 1 are equally likely."""
-
-    low: float
-    high: float
-    two_sided: bool = False
-
-    def draw(self, rng: np.random.Generator) -> float:
-        """A value from the range."""
-        if not self.two_sided:
-            return float(rng.uniform(self.low, self.high))
-        below = rng.random() < 0.5
-        return float(rng.uniform(self.low, 1) if below else rng.uniform(1, self.high))
-
-
-@dataclass(frozen=True)
-class Chance:
-    """How likely a sample takes part, how likely each of its channels then does, and the range of the value."""
-
-    sample: float
-    values: Range
-    channel: float = 1.0
+NEVER = Chance(0, Range(1, 1))
+MAGNITUDES = Range(1 / 8, 1 / 2)
+"""Of elastic deformations, as in nnU-Net v1: stronger ones fold the image."""
 
 
 @dataclass(frozen=True)
@@ -57,25 +40,31 @@ class Policy:
     """Probabilities and ranges of all augmentations; the default draws nothing.
 
     Angles are in degrees either way: about each axis of a 3-D patch, within the slices of an anisotropic or 2-D one, and
-    within an elongated 2-D one. `mirror` is the probability for each allowed axis. `reshaping` (radius in voxels) and
-    `removal` change what a cascade gets from its previous stage, label by label.
+    within an elongated 2-D one. Of the samples that are scaled a share of `scaling_per_axis` is so by another factor along
+    each axis. `elastic` draws the smoothing of the deformation as a share of the patch, `elastic_magnitude` its largest
+    displacement as a share of the smoothing. `mirror` is the probability for each allowed axis. `reshaping` (radius in
+    voxels) and `removal` change what a cascade gets from its previous stage, label by label.
     """
 
     rotation: float = 0.0
     rotation_degrees: float = 30.0
     in_plane_degrees: float = 180.0
     elongated_degrees: float = 15.0
-    scaling: Chance = Chance(0, Range(1, 1))
-    noise: Chance = Chance(0, Range(0, 0))
-    blur: Chance = Chance(0, Range(1, 1))
-    brightness: Chance = Chance(0, Range(1, 1))
-    contrast: Chance = Chance(0, Range(1, 1))
-    low_resolution: Chance = Chance(0, Range(1, 1))
-    inverted_gamma: Chance = Chance(0, Range(1, 1))
-    gamma: Chance = Chance(0, Range(1, 1))
+    scaling: Chance = NEVER
+    scaling_per_axis: float = 0.0
+    elastic: Chance = NEVER
+    elastic_magnitude: Range = MAGNITUDES
+    noise: Chance = NEVER
+    blur: Chance = NEVER
+    brightness: Chance = NEVER
+    shift: Chance = NEVER
+    contrast: Chance = NEVER
+    low_resolution: Chance = NEVER
+    inverted_gamma: Chance = NEVER
+    gamma: Chance = NEVER
     mirror: float = 0.0
-    reshaping: Chance = Chance(0, Range(1, 1))
-    removal: Chance = Chance(0, Range(0, 1))
+    reshaping: Chance = NEVER
+    removal: Chance = NEVER
 
 
 NNUNET = Policy(
@@ -104,9 +93,27 @@ LIGHT = Policy(
 )
 """What costs next to nothing: mirroring and changes of brightness, contrast and gamma."""
 
+BRATS = replace(
+    NNUNET,
+    rotation=0.3,
+    scaling=Chance(0.3, Range(0.65, 1.6, two_sided=True)),
+    scaling_per_axis=0.3,
+    elastic=Chance(0.3, Range(0, 0.25)),
+    shift=Chance(0.3, Normal(0, 0.2), channel=0.5),
+    inverted_gamma=Chance(0.1, Range(0.5, 1.6, two_sided=True)),
+    gamma=Chance(0.3, Range(0.5, 1.6, two_sided=True)),
+)
+"""The stronger set of the winner of BraTS 2020.
+
+Source: Isensee et al., arXiv 2011.00848, for what is changed, the probabilities 0.3 of rotation, scaling, elastic
+deformation and additive brightness, and the range of scales. The paper gives no numbers for the rest: the share scaled
+axis by axis, how smooth and how strong deformations are, the deviation of the brightness and the range of gamma are those
+of the trainers for BraTS published with nnU-Net v1.
+"""
+
 NONE = Policy()
 
-POLICIES: Mapping[str, Policy] = {"nnunet": NNUNET, "light": LIGHT, "none": NONE}
+POLICIES: Mapping[str, Policy] = {"nnunet": NNUNET, "brats": BRATS, "light": LIGHT, "none": NONE}
 
 
 @dataclass(frozen=True)
@@ -181,10 +188,28 @@ def _draw_placing(
         about_z, about_y, about_x = (float(angle) for angle in rng.uniform(-limit, limit, size=3))
         angles = (about_z, 0.0, 0.0) if in_plane else (about_z, about_y, about_x)
     if rng.random() < policy.scaling.sample:
-        scale = policy.scaling.values.draw(rng)
-        scales = (1.0 if in_plane else scale, scale, scale)
+        z, y, x = _draw_scales(policy, rng)
+        scales = (1.0 if in_plane else z, y, x)
     mirrored = tuple(axis for axis in mirror_axes if patch[axis] > 1 and rng.random() < policy.mirror)
-    return Placing(angles=angles, scales=scales, mirrored=mirrored, in_plane=in_plane)
+    elastic = _draw_elastic(policy, rng, patch=patch, in_plane=in_plane)
+    return Placing(angles=angles, scales=scales, mirrored=mirrored, in_plane=in_plane, elastic=elastic)
+
+
+def _draw_scales(policy: Policy, rng: np.random.Generator) -> tuple[float, float, float]:
+    scale = policy.scaling.values.draw(rng)
+    if not policy.scaling_per_axis or rng.random() >= policy.scaling_per_axis:
+        return scale, scale, scale
+    return scale, policy.scaling.values.draw(rng), policy.scaling.values.draw(rng)
+
+
+def _draw_elastic(policy: Policy, rng: np.random.Generator, *, patch: Sequence[int], in_plane: bool) -> Elastic | None:
+    if not policy.elastic.sample or rng.random() >= policy.elastic.sample:
+        return None
+    share = policy.elastic.values.draw(rng)
+    z, y, x = (share * size for size in patch)
+    shares = [policy.elastic_magnitude.draw(rng) for _ in patch]
+    magnitudes = (0.0 if in_plane else shares[0] * z, shares[1] * y, shares[2] * x)
+    return Elastic(sigmas=(0.0 if in_plane else z, y, x), magnitudes=magnitudes, seed=int(rng.integers(2**63)))
 
 
 def _largest_angle(policy: Policy, patch: Sequence[int], *, in_plane: bool) -> float:
@@ -203,6 +228,8 @@ def _draw_steps(policy: Policy, rng: np.random.Generator, *, channels: int, in_p
         steps.append(Blur(tuple(_draw_sigmas(policy.blur, rng) for _ in range(channels))))
     if rng.random() < policy.brightness.sample:
         steps.append(Brightness(_per_channel(policy.brightness, rng, channels)))
+    if policy.shift.sample and rng.random() < policy.shift.sample:
+        steps.append(Shift(_per_channel(policy.shift, rng, channels)))
     if rng.random() < policy.contrast.sample:
         steps.append(Contrast(_per_channel(policy.contrast, rng, channels)))
     if rng.random() < policy.low_resolution.sample:
@@ -222,6 +249,7 @@ def _draw_mask_steps(policy: Policy, rng: np.random.Generator, *, labels: int) -
     steps: list[MaskStep] = []
     if rng.random() < policy.reshaping.sample:
         radii, operations = policy.reshaping.values, tuple(OPERATIONS)
+        assert isinstance(radii, Range), "radii have a least and a largest"
         for label in _some(labels, rng, chance=policy.reshaping.channel):
             operation = operations[int(rng.integers(len(operations)))]
             steps.append(Reshape(label, operation, radius=int(rng.integers(int(radii.low), int(radii.high) + 1))))

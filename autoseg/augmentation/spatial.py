@@ -1,4 +1,4 @@
-"""Rotation, scaling and mirroring of patches: which voxels of a case a patch needs, and the patch made from them.
+"""Rotation, scaling, mirroring, deformation: which voxels of a case a patch needs, and the patch made from them.
 
 Volumes are (..., z, y, x) tensors on any device; a 2-D patch is one with a single slice.
 """
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from autoseg.augmentation.elastic import Elastic
 from autoseg.data.labels import OUTSIDE
 
 Matrix = tuple[tuple[float, ...], ...]
@@ -27,13 +28,14 @@ class Placing:
     """How a patch lies in its case: turned by `angles` (radians about z, y, x), stretched by `scales`, then mirrored.
 
     A scale above 1 takes in more of the case, so that objects look smaller. With `in_plane` slices stay slices, and
-    only the angle about z counts.
+    only the angle about z counts. Where it is `elastic`, voxels are displaced before all that.
     """
 
     angles: tuple[float, float, float] = UNTURNED
     scales: tuple[float, float, float] = UNSCALED
     mirrored: tuple[int, ...] = ()
     in_plane: bool = False
+    elastic: Elastic | None = None
 
     @property
     def is_turned(self) -> bool:
@@ -43,7 +45,7 @@ class Placing:
     @property
     def is_grid_aligned(self) -> bool:
         """Whether the patch's voxels are voxels of the case, so that nothing needs interpolating."""
-        return not self.is_turned and self.scales == UNSCALED
+        return not self.is_turned and self.scales == UNSCALED and self.elastic is None
 
     @property
     def matrix(self) -> Matrix:
@@ -77,7 +79,9 @@ def source_of(placing: Placing, *, corner: Sequence[int], patch: Sequence[int], 
     The box never leaves the case; what it would need beyond is filled later. `corner` may be negative.
     """
     middle = [first + (size - 1) / 2 for first, size in zip(corner, patch, strict=True)]
-    reach = [sum(abs(entry) * (size - 1) / 2 for entry, size in zip(row, patch, strict=True)) for row in placing.matrix]
+    shifts = placing.elastic.magnitudes if placing.elastic is not None else (0.0, 0.0, 0.0)
+    halves = [(size - 1) / 2 + shift for size, shift in zip(patch, shifts, strict=True)]
+    reach = [sum(abs(entry) * half for entry, half in zip(row, halves, strict=True)) for row in placing.matrix]
     limits = [
         # Rounding must not cost the outermost voxel.
         (max(0, math.floor(centre - half + 1e-4)), min(size, math.ceil(centre + half - 1e-4) + 1))
@@ -110,6 +114,8 @@ def place(image: Tensor, classes: Tensor, placing: Placing, *, centre: Sequence[
     if placing.is_grid_aligned:
         _cut(image, placing.mirrored, centre=centre, into=into.image, fill=0)
         _cut(classes, placing.mirrored, centre=centre, into=into.classes, fill=OUTSIDE)
+    elif placing.elastic is not None:
+        _turn(image.float(), classes, placing, centre=centre, into=into, shifts=_shifts(placing, placing.elastic, into))
     elif not placing.is_turned:
         _stretch(image, classes, placing, centre=centre, into=into)
     elif placing.in_plane:
@@ -195,13 +201,29 @@ def _interpolate(values: Tensor, points: _Points, *, axis: int, part: slice = sl
     return before.addcmul_(after, points.share_after[part].view(shape))
 
 
-def _turn(image: Tensor, classes: Tensor, placing: Placing, *, centre: Sequence[float], into: Patch) -> None:
-    """Rotation about any axis, with scaling."""
+def _shifts(placing: Placing, elastic: Elastic, into: Patch) -> Tensor:
+    """How far each voxel of a patch is displaced, as seen from the case: (z, y, x, axis), in voxels (z, y, x)."""
+    shifts = torch.einsum("ca,azyx->zyxc", torch.tensor(placing.matrix), elastic.field(into.size))
+    return shifts.to(into.image.device)
+
+
+def _turn(
+    image: Tensor,
+    classes: Tensor,
+    placing: Placing,
+    *,
+    centre: Sequence[float],
+    into: Patch,
+    shifts: Tensor | None = None,
+) -> None:
+    """Rotation about any axis, with scaling, and with each voxel displaced by `shifts`."""
     along_z, along_y, along_x = _grid_parts(placing.matrix, centre=centre, patch=into.size, shape=classes.shape)
     slice_grid = (along_y + along_x).to(image.device)
     shifted = (classes.float() - OUTSIDE)[None]
     for slab in _slabs(into.size[0], image.device):
         grid = along_z[slab].to(image.device) + slice_grid
+        if shifts is not None:
+            grid = grid + (shifts[slab] * shifts.new_tensor([2 / size for size in classes.shape])).flip(-1)
         into.image[:, slab] = _sample(image, grid, "bilinear")
         into.classes[slab] = _sample(shifted, grid, "nearest")[0] + OUTSIDE
 

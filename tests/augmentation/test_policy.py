@@ -6,8 +6,9 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from autoseg.augmentation.intensity import Absent, Blur, Brightness, Contrast, Gamma, LowResolution, Noise
-from autoseg.augmentation.policy import LIGHT, NNUNET, NONE, Augmentation, Range, apply_steps, draw, lacking
+from autoseg.augmentation.chance import Range
+from autoseg.augmentation.intensity import Absent, Blur, Brightness, Contrast, Gamma, LowResolution, Noise, Shift
+from autoseg.augmentation.policy import BRATS, LIGHT, NNUNET, NONE, Augmentation, apply_steps, draw, lacking
 from autoseg.augmentation.spatial import Placing
 
 CUBE, FLAT, PICTURE, LONG_PICTURE = (64, 64, 64), (16, 64, 64), (1, 64, 64), (1, 32, 64)
@@ -135,3 +136,36 @@ def test_an_absent_channel_is_constant_whatever_else_is_drawn():
         last = one.steps[-1] if one.steps else None
         for channel, value in zip(image, last.values if isinstance(last, Absent) else (), strict=False):
             assert value is None or (channel == value).all()
+
+
+def test_the_set_of_the_2020_winner_is_drawn_more_often_and_from_wider_ranges():
+    found = draws(BRATS, channels=2)
+    scaled = [drawn.placing.scales for drawn in found if drawn.placing.scales != (1, 1, 1)]
+    assert_probability(sum(drawn.placing.is_turned for drawn in found), 0.3)
+    assert_probability(len(scaled), 0.3)
+    assert_probability(sum(len(set(scales)) == 3 for scales in scaled), 0.3, of=len(scaled))
+    assert_probability(
+        sum(max(scales) > 1 for scales in scaled if len(set(scales)) == 1),
+        0.5,
+        of=len([scales for scales in scaled if len(set(scales)) == 1]),
+    )
+    assert min(map(min, scaled)) == pytest.approx(0.65, abs=0.01)
+    assert max(map(max, scaled)) == pytest.approx(1.6, abs=0.01)
+    bent = [drawn.placing.elastic for drawn in found if drawn.placing.elastic is not None]
+    assert_probability(len(bent), 0.3)
+    assert max(max(one.sigmas) for one in bent) == pytest.approx(0.25 * 64, rel=0.02)
+    shares = [m / s for one in bent for m, s in zip(one.magnitudes, one.sigmas, strict=True)]
+    assert (min(shares), max(shares)) == pytest.approx((1 / 8, 1 / 2), rel=0.02)
+    shifts = steps_of(found, Shift)
+    assert_probability(len(shifts), 0.3)
+    values = [value for step in shifts for value in step.values if value is not None]
+    assert_probability(len(values), 0.5, of=2 * len(shifts))
+    assert (np.mean(values), np.std(values)) == pytest.approx((0, 0.2), abs=0.02)
+    exponents = [value for step in steps_of(found, Gamma) for value in step.exponents]
+    assert (min(exponents), max(exponents)) == pytest.approx((0.5, 1.6), abs=0.01)
+
+
+def test_slices_are_deformed_in_their_plane_only():
+    for drawn in draws(BRATS, patch=FLAT, count=200):
+        if drawn.placing.elastic is not None:
+            assert drawn.placing.elastic.sigmas[0] == drawn.placing.elastic.magnitudes[0] == 0
