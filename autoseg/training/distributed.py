@@ -120,7 +120,9 @@ class Ranks:
             return
         with _together(), torch.no_grad():
             for tensor in (*network.parameters(), *network.buffers()):
-                dist.broadcast(tensor, 0)
+                first = tensor.detach().contiguous()
+                dist.broadcast(first, 0)
+                tensor.copy_(first)
 
     def clock(self, clock: Callable[[], float] = time.monotonic) -> Callable[[], float]:
         """A clock that shows all processes the first one's time; all must look equally often."""
