@@ -251,7 +251,7 @@ def _check_alike(plan: Plan, first: Model) -> None:
     if (first.plan.channels, first.plan.labels) != (plan.channels, plan.labels):
         raise StaleError(
             f"{first.path}: was trained on other channels or labels than the plan has now. "
-            f"Train it anew: {first.remake()} --restart"
+            f"Train it anew: {first.remake('--restart')}"
         )
 
 
@@ -283,7 +283,7 @@ def _find(
         if before_resampling(coarse.placement) != before_resampling(fine.placement):
             raise StaleError(
                 f"case {id_}: {first.configuration.name} was trained on images turned or cropped differently. "
-                f"Train it anew: {first.remake()} --restart"
+                f"Train it anew: {first.remake('--restart')}"
             )
         (scores,) = predictor.scores([prepared_from(coarse, labels=labels)])
         classes = refined_classes(

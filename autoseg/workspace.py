@@ -70,18 +70,27 @@ class Workspace:
         """Names of the data sets that have a plan."""
         return sorted(file.parent.name for file in self.root.glob("*/plan.json"))
 
+    def with_models(self) -> list[str]:
+        """Names of the data sets that have a trained or imported model."""
+        return sorted({file.parent.parent.parent.name for file in self.root.glob("*/models/*/model.json")})
+
+    def holding(self, model: str) -> list[str]:
+        """Names of the data sets that have a model called `model`."""
+        return [name for name in self.with_models() if (self.root / name / "models" / model / "model.json").is_file()]
+
     def remember(self, name: str) -> None:
         """Make `name` the data set that commands without `-d` take."""
         with written_whole(self._current_file) as file:
             file.write(json.dumps({"dataset": name}).encode())
 
-    def chosen(self, name: str | None) -> DatasetFolder:
+    def chosen(self, name: str | None, *, with_models: bool = False) -> DatasetFolder:
         """The folder of the planned data set `name`, or of the one planned last when it is None.
 
-        A path to the raw folder of a planned data set is taken as its name. Raises UnknownNameError for a data set without
-        a plan and WorkspaceError when nothing has been planned here yet.
+        A path to the raw folder of a planned data set is taken as its name. `with_models` takes data sets without a plan,
+        too, if they have a model. Raises UnknownNameError for a data set that is not known and WorkspaceError when nothing
+        has been planned here yet.
         """
-        known = self.planned()
+        known = sorted({*self.planned(), *(self.with_models() if with_models else ())})
         if name is None:
             name = self._current()
         wanted = name if name in known else Path(name).resolve().name

@@ -21,6 +21,7 @@ ORDER = [
     ["networks", "losses", "augmentation"],
     ["training"],
     ["prediction"],
+    ["interchange"],
     ["cascade"],
     ["evaluation"],
     ["validation", "survival"],
@@ -28,7 +29,7 @@ ORDER = [
     ["cli"],
 ]
 RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}
-COMMANDS = ["app", "plan", "preprocess", "train", "predict", "evaluate", "survival", "demo"]
+COMMANDS = ["app", "plan", "preprocess", "train", "predict", "evaluate", "survival", "import_", "export", "demo"]
 
 
 def part_of(file: Path) -> str:

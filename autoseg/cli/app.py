@@ -12,8 +12,14 @@ COMMANDS = {
     "predict": "segment images with a trained model",
     "evaluate": "compare predictions with references",
     "survival": "days of survival from segmentations and clinical data",
+    "export": "write a model to one file, or as an ONNX graph",
+    "import": "take over a model of nnU-Net, or one from a file",
     "demo": "run everything on a small made-up data set",
 }
+
+
+MODULES = {"import": "import_"}
+"""Modules that cannot be called like their command."""
 
 
 def main() -> None:
@@ -31,7 +37,7 @@ def main() -> None:
         sys.stderr.write(f"error: {unknown_name('command', wanted, COMMANDS)}\n")
         sys.exit(2)
     sys.argv = [f"autoseg {wanted}", *sys.argv[2:]]
-    import_module(f"autoseg.cli.{wanted}").main()
+    import_module(f"autoseg.cli.{MODULES.get(wanted, wanted)}").main()
 
 
 def _overview() -> str:

@@ -8,8 +8,8 @@ import typer
 
 from autoseg.cli.console import USER_AT_FAULT, bars, command_line, print_json_line
 from autoseg.cli.folds import fold_names
+from autoseg.cli.model_choice import model_folders
 from autoseg.errors import PredictionError
-from autoseg.workspace import open_workspace
 
 if TYPE_CHECKING:
     from autoseg.prediction.report import CasePrediction, PredictionReport
@@ -69,7 +69,7 @@ def predict(
 ) -> None:
     """Segment images with a trained model; predictions lie on the grid of their images and hold the known label values."""
     _check_inputs(inputs, channel or [])
-    models = _models(workspace, dataset, names=model or [], configurations=configuration or [])
+    models = model_folders(workspace, dataset, names=model or [], configurations=configuration or [])
     if threads is not None:
         import torch
 
@@ -122,20 +122,6 @@ def _named(pair: str) -> tuple[str, str]:
     if not (name and equals and place):
         raise PredictionError(f"--channel {pair}: expected NAME=DIR, such as --channel flair=FLAIR.")
     return name, place
-
-
-def _models(workspace: Path | None, dataset: str | None, *, names: list[str], configurations: list[str]) -> list[Path]:
-    """The model folders asked for; a workspace is needed only where some are not given as paths."""
-    from autoseg.prediction.ensemble import choose_models, is_model_folder
-
-    folders = [Path(name) for name in names if is_model_folder(Path(name))]
-    if names and len(folders) == len(names) and not configurations:
-        return folders
-    folder = open_workspace(workspace).chosen(dataset)
-    chosen = choose_models(folder, names=names, configurations=configurations)
-    if not names and not configurations:
-        sys.stderr.write(f"taking {chosen[0].name} of {folder.path.name} (-d, -c and -m choose another)\n")
-    return chosen
 
 
 def _show(report: "PredictionReport", output: Path) -> None:

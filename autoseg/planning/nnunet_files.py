@@ -29,7 +29,7 @@ def facts_of_nnunet(fingerprint_file: Path, dataset_file: Path, *, name: str | N
     Raises PlanError naming the file and the key that is missing or makes no sense.
     """
     fingerprint, dataset = _object(fingerprint_file), _object(dataset_file)
-    channels = _channels(dataset, dataset_file)
+    channels = channels_of(dataset, dataset_file)
     spacings = [_triple(row, "spacings", fingerprint_file) for row in _rows(fingerprint, "spacings", fingerprint_file)]
     shapes = [
         _triple(row, "shapes_after_crop", fingerprint_file)
@@ -122,7 +122,8 @@ def _statistics(entry: Any, *, file: Path, where: str) -> IntensityStatistics:
     return IntensityStatistics(**values)
 
 
-def _channels(dataset: Mapping[str, Any], file: Path) -> tuple[str, ...]:
+def channels_of(dataset: Mapping[str, Any], file: Path) -> tuple[str, ...]:
+    """The names of the channels in the content of a dataset.json. Raises PlanError where there are none."""
     key = "channel_names" if "channel_names" in dataset else "modality"
     if key not in dataset:
         raise PlanError(f"{file}: channel_names: missing. Expected a name for each channel, e.g. {{'0': 'CT'}}.")

@@ -7,16 +7,16 @@ from autoseg.planning.facts import Facts
 from autoseg.planning.nnunet_files import STATISTICS
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.planning.presets import PRESETS, Preset
-from autoseg.planning.rules import median_shape, median_spacing
+from autoseg.planning.rules import Scheme, median_shape, median_spacing
 
-_SCHEMES = {
+SCHEMES: dict[Scheme, str] = {
     "ct": "CTNormalization",
     "zscore": "ZScoreNormalization",
     "none": "NoNormalization",
     "rescale_0_1": "RescaleTo01Normalization",
     "rgb_0_1": "RGBTo01Normalization",
 }
-_NETWORKS = {"plain_unet": "PlainConvUNet", "residual_unet": "ResidualEncoderUNet"}
+NETWORK_CLASSES = {"plain_unet": "PlainConvUNet", "residual_unet": "ResidualEncoderUNet"}
 _PICTURES = (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
 _RESAMPLING = "resample_data_or_seg_to_shape"
 
@@ -81,7 +81,7 @@ def _configuration(one: Configuration, *, preset: Preset, plans_name: str) -> di
         "patch_size": list(one.patch_size),
         "median_image_size_in_voxels": [round(n) if is_low else n for n in one.median_shape],
         "spacing": list(one.spacing_mm),
-        "normalization_schemes": [_SCHEMES[channel.scheme] for channel in one.normalisation],
+        "normalization_schemes": [SCHEMES[channel.scheme] for channel in one.normalisation],
         "use_mask_for_norm": [channel.use_mask for channel in one.normalisation],
         "resampling_fn_data": _RESAMPLING,
         "resampling_fn_seg": _RESAMPLING,
@@ -101,11 +101,11 @@ def _orders(order: int, order_z: int, *, is_seg: bool) -> dict[str, Any]:
 
 def _architecture(one: Configuration) -> dict[str, Any]:
     network, dimensions = one.network, one.dimensions
-    if network.kind not in _NETWORKS or network.norm != "instance" or network.dropout:
+    if network.kind not in NETWORK_CLASSES or network.norm != "instance" or network.dropout:
         raise PlanError(f"{one.name}: nnU-Net's planner knows no network {network.kind!r} with these settings.")
     blocks = "n_conv_per_stage" if network.kind == "plain_unet" else "n_blocks_per_stage"
     return {
-        "network_class_name": f"dynamic_network_architectures.architectures.unet.{_NETWORKS[network.kind]}",
+        "network_class_name": f"dynamic_network_architectures.architectures.unet.{NETWORK_CLASSES[network.kind]}",
         "arch_kwargs": {
             "n_stages": len(network.features),
             "features_per_stage": list(network.features),
@@ -113,7 +113,7 @@ def _architecture(one: Configuration) -> dict[str, Any]:
             "kernel_sizes": [list(kernel) for kernel in network.kernels],
             "strides": [list(stride) for stride in network.strides],
             blocks: list(network.encoder_blocks),
-            "n_conv_per_stage_decoder": list(network.decoder_blocks),
+            "n_conv_per_stage_decoder": list(network.decoder_blocks[::-1]),
             "conv_bias": True,
             "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dimensions}d",
             "norm_op_kwargs": {"eps": 1e-05, "affine": True},

@@ -117,27 +117,33 @@ def open_ensemble(
 
 def load_previous(model: Model) -> PreviousStage:
     """Which model a cascade refines. Raises ArtefactError where its folder does not say."""
-    return load(PreviousStage, model.path / PREVIOUS_FILE, remake=f"{model.remake()} --restart")
+    return load(PreviousStage, model.path / PREVIOUS_FILE, remake=model.remake("--restart"))
+
+
+def first_stage_folder(model: Model) -> Path:
+    """Where the first stage of a cascade lies. Raises ArtefactError where it is gone."""
+    stage = load_previous(model)
+    path = Path(os.path.normpath(model.path.absolute() / stage.model))
+    if not is_model_folder(path):
+        raise ArtefactError(
+            f"{model.path}: refines what a model of {stage.configuration} finds, which is not at {path} any more. "
+            f"Put its folder back there, or train both again: {model.remake('--restart')}"
+        )
+    return path
 
 
 def _previous(model: Model, notes: list[str]) -> Member | None:
     """The stage that `model` refines, with the very weights it was trained on; None for a model of a single stage."""
     if model.configuration.previous_stage is None:
         return None
-    stage = load_previous(model)
-    path = Path(os.path.normpath(model.path.absolute() / stage.model))
-    if not is_model_folder(path):
-        raise ArtefactError(
-            f"{model.path}: refines what a model of {stage.configuration} finds, which is not at {path} any more. "
-            f"Put its folder back there, or train both again: {model.remake()} --restart"
-        )
+    stage, path = load_previous(model), first_stage_folder(model)
     first = open_model(path)
     gone = [fold for fold in stage.folds if not weights_file(path, fold, "final").exists()]
     if gone or folds_digest(first, stage.folds) != stage.digest:
         state = f"fold {gone[0]} is gone" if gone else "it was trained anew"
         raise StaleError(
             f"{model.path}: refines what {path} finds, but {state} since. Train the second stage again: "
-            f"{model.remake()} --restart"
+            f"{model.remake('--restart')}"
         )
     notes.append(f"{model.card.name}: first stage {first.card.name}, folds {', '.join(stage.folds)}")
     networks = tuple(load_network(first, fold) for fold in stage.folds)

@@ -29,6 +29,9 @@ FOLLOWING = ("checkpoint_minutes", "watchdog_s", "validate_every", "validate_cas
 
 Which = Literal["final", "best"]
 
+IMPORTED = "imported"
+"""The key of a card's `made_from` with the digest of what an imported model was made from."""
+
 
 class ModelCard(BaseModel):
     """What a model folder holds. `made_from` maps "dataset" and "fingerprint" to their digests.
@@ -130,17 +133,19 @@ class Model:
         """Which cases each fold was trained on."""
         return load(Splits, self.path / SPLITS_FILE, remake=self.remake())
 
-    def remake(self) -> str:
-        """The command that trains this model."""
+    def remake(self, options: str = "") -> str:
+        """The command that makes this model: trains it, with `options`, or imports it again."""
         card = self.card
-        options = {
+        if IMPORTED in card.made_from:
+            return f"autoseg_import FOLDER --name {card.name} --overwrite"
+        named = {
             "-d": card.dataset,
             "--recipe": card.recipe,
             "--init-from": card.init_from,
             "--name": None if card.name in (card.recipe, card.configuration) else card.name,
         }
-        given = "".join(f" {option} {value}" for option, value in options.items() if value is not None)
-        return f"autoseg_train {card.configuration}{given}"
+        given = "".join(f" {option} {value}" for option, value in named.items() if value is not None)
+        return f"autoseg_train {card.configuration}{given}{options and ' '}{options}"
 
 
 def fold_folder(model: Path, fold: str) -> Path:
@@ -194,14 +199,14 @@ def load_network(model: Model, fold: str, *, which: Which = "final", device: tor
     if fold not in model.folds:
         raise unknown_name("trained fold", fold, model.folds)
     path = weights_file(model.path, fold, which)
-    again = f"{model.remake()} -f {fold}"
+    again = model.remake(f"-f {fold}")
     if not path.exists():
         other = "best" if which == "final" else "final"
         raise ArtefactError(
             f"{path}: not found; the training of fold {fold} has not finished. Finish it with: {again}, or use its "
             f"{other} weights."
         )
-    weights = load_weights(path, remake=f"{again} --restart")
+    weights = load_weights(path, remake=model.remake(f"-f {fold} --restart"))
     network = network_of(model.plan, model.configuration)
     network.deep_supervision = False  # type: ignore[assignment]
     try:
@@ -210,7 +215,7 @@ def load_network(model: Model, fold: str, *, which: Which = "final", device: tor
         reason = str(error).strip().splitlines()[-1].strip()
         raise ArtefactError(
             f"{path}: these weights belong to another network than the plan beside them ({reason}). "
-            f"Train the fold anew with: {again} --restart"
+            f"Make it anew with: {model.remake(f'-f {fold} --restart')}"
         ) from error
     return network.to(device).eval()
 

@@ -163,7 +163,7 @@ def autoseg(*words):
 def test_the_list_of_commands_is_shown_without_one(words):
     done = autoseg(*words)
     assert (done.returncode, done.stderr) == (0, "")
-    for name in ("plan", "preprocess", "train", "predict", "evaluate", "demo"):
+    for name in ("plan", "preprocess", "train", "predict", "evaluate", "export", "import", "demo"):
         assert f"\n  {name} " in done.stdout
 
 

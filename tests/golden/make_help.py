@@ -11,7 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent / "help"
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
-COMMANDS = ("plan", "preprocess", "train", "predict", "evaluate", "survival", "demo")
+COMMANDS = ("plan", "preprocess", "train", "predict", "evaluate", "survival", "export", "import", "demo")
 PROGRAMS = ("autoseg", *(f"autoseg_{name}" for name in COMMANDS))
 GROUPS = {"autoseg_survival": ("features", "train", "predict")}
 """Programs with subcommands: the help of each stands below that of the program."""
@@ -25,7 +25,7 @@ def help_of(program: str) -> str:
 
 def _printed(program: str, *words: str) -> str:
     """What `program WORDS --help` prints 100 characters wide, without colours and without spaces at the end of lines."""
-    module = "app" if program == "autoseg" else program.removeprefix("autoseg_")
+    module = "app" if program == "autoseg" else program.removeprefix("autoseg_").replace("import", "import_")
     code = f"import sys; sys.argv = {[program, *words, '--help']!r}; from autoseg.cli.{module} import main; main()"
     unset = {"FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
     kept = {name: value for name, value in os.environ.items() if name not in unset}

@@ -57,9 +57,11 @@ def label_scheme(content: Mapping[str, Any], file: Path) -> LabelScheme:
     if isinstance(ignore, list):
         raise DatasetError(f"{file}: labels.ignore: expected an integer, found {ignore}.")
     try:
-        if any(isinstance(value, list) for value in values.values()):
+        if any(isinstance(value, list) and len(value) > 1 for value in values.values()):
             return _with_regions(values, content.get("regions_class_order"), ignore=ignore, file=file)
-        return plain_scheme({name: value for name, value in values.items() if isinstance(value, int)}, ignore=ignore)
+        # A list of one value is that value: it makes no region, as with nnU-Net.
+        single = {name: value[0] if isinstance(value, list) else value for name, value in values.items()}
+        return plain_scheme(single, ignore=ignore)
     except ValidationError as error:
         raise DatasetError(f"{file}: labels: {describe(error).removeprefix('(whole file): ')}.") from error
     except LabelError as error:
