@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from typer.main import get_command
 
-from autoseg.cli.app import COMMANDS
+from autoseg.cli.app import COMMANDS, MODULES
 from tests.data.scans import write_json
 from tests.fingerprint.made_up import ramp, write_case
 
@@ -93,7 +93,8 @@ def test_every_relative_link_leads_somewhere(page):
 
 @cache
 def options_of(program: str) -> set[str]:
-    command = get_command(import_module(f"autoseg.cli.{program.removeprefix('autoseg_')}").main)
+    name = program.removeprefix("autoseg_")
+    command = get_command(import_module(f"autoseg.cli.{MODULES.get(name, name)}").main)
     params = [given for one in (command, *getattr(command, "commands", {}).values()) for given in one.params]
     return {"--help", "-h"} | {option for given in params for option in (*given.opts, *given.secondary_opts)}
 
