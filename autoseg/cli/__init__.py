@@ -1,0 +1,1 @@
+from autoseg.cli import early as early

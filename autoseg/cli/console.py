@@ -180,11 +180,19 @@ class _Lines:
     def track(self, items: Iterable[T], *, description: str, total: int) -> Iterator[T]:
         """Yield `items` and say now and then how far they are."""
         start = said = time.monotonic()
-        done = 0
+        # The first item also starts processes and loads libraries, so the estimate goes by those after it.
+        first_s, done = start, 0
         for done, item in enumerate(items, start=1):
             yield item
             now = time.monotonic()
             if now - said >= self.interval_s and done < total:
                 said = now
-                _say(f"{description}: {done}/{total}, about {(now - start) / done * (total - done):.0f} s left")
+                _say(f"{description}: {done}/{total}{_left(done, total, since_first_s=now - first_s)}")
+            if done == 1:
+                first_s = now
         _say(f"{description}: {done}/{total} done in {time.monotonic() - start:.1f} s")
+
+
+def _left(done: int, total: int, *, since_first_s: float) -> str:
+    """The time left by the items after the first one; nothing is said before there is one."""
+    return f", about {since_first_s / (done - 1) * (total - done):.0f} s left" if done > 1 else ""

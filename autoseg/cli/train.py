@@ -69,6 +69,10 @@ def train(
         bool,
         typer.Option("--validation/--no-validation", help="Predict and evaluate the held-out cases of each trained fold."),
     ] = True,
+    tensorboard: Annotated[
+        bool | None,
+        typer.Option("--tensorboard/--no-tensorboard", help="Write event files for TensorBoard (default: yes)."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results for machines.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
 ) -> None:
@@ -95,7 +99,7 @@ def train(
             name=name,
             recipe=recipe,
             init_from=init_from,
-            settings=overrides(settings or (), epochs=epochs, iterations=iterations, seed=seed),
+            settings=overrides(settings or (), epochs=epochs, iterations=iterations, seed=seed, tensorboard=tensorboard),
             time_budget_s=None if time_budget is None else seconds_of(time_budget),
             device=device,
             threads=threads,
@@ -130,10 +134,17 @@ def _list_recipes(*, as_json: bool) -> None:
     Console().print(table)
 
 
-def overrides(settings: Sequence[str], *, epochs: int | None, iterations: int | None, seed: int | None) -> list[str]:
+def overrides(
+    settings: Sequence[str],
+    *,
+    epochs: int | None,
+    iterations: int | None,
+    seed: int | None,
+    tensorboard: bool | None = None,
+) -> list[str]:
     """All values set on the command line as KEY=VALUE; options of their own come last and win."""
-    own = {"epochs": epochs, "iterations_per_epoch": iterations, "seed": seed}
-    return [*settings, *(f"training.{key}={value}" for key, value in own.items() if value is not None)]
+    own = {"epochs": epochs, "iterations_per_epoch": iterations, "seed": seed, "tensorboard": tensorboard}
+    return [*settings, *(f"training.{key}={str(value).lower()}" for key, value in own.items() if value is not None)]
 
 
 def devices_of(text: str | None, *, device: str, ranks: int) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from autoseg.training.example import Example
     from autoseg.training.history import EpochRow
     from autoseg.training.observers import Observer, Start, Step
 
@@ -38,7 +39,8 @@ class TrainingDisplay:
 
         self._names, self._last, self._said_s = start.output_names, None, time.monotonic()
         length = f"{start.epochs} epochs" if start.budget_s is None else _clock(start.budget_s)
-        resumed = f", resumed after epoch {start.first_epoch}" if start.first_epoch else ""
+        at = f"epoch {start.first_epoch}, step {start.first_step}"
+        resumed = f"; resumed at {at}" if start.first_epoch or start.first_step else ""
         # Fold "all" has no cases left that the network has not seen.
         judged = (
             " and to judge it on, so that scores flatter"
@@ -60,10 +62,13 @@ class TrainingDisplay:
     def stepped(self, step: "Step") -> None:
         """The live line anew, or a plain line every half minute."""
         if self._live_line is not None:
-            self._live_line.update(step_line(step, self._last))
+            self._live_line.update(step_line(step, self._last, self._names))
         elif time.monotonic() - self._said_s >= EVERY_S:
             self._said_s = time.monotonic()
-            self._say(step_line(step, self._last))
+            self._say(step_line(step, self._last, self._names))
+
+    def pictured(self, example: "Example") -> None:
+        """Nothing: pictures are for TensorBoard."""
 
     def epoch_ended(self, history: Sequence["EpochRow"]) -> None:
         """A line that stays."""
@@ -88,7 +93,7 @@ class TrainingDisplay:
             sys.stderr.flush()
 
 
-def step_line(step: "Step", last: "EpochRow | None") -> str:
+def step_line(step: "Step", last: "EpochRow | None", names: Sequence[str] = ()) -> str:
     """Where a training stands, on one line."""
     epoch = f"epoch {step.epoch}" + (f"/{step.epochs}" if step.epochs else "")
     iteration = f"step {step.iteration}" + (f"/{step.iterations}" if step.iterations else "")
@@ -96,13 +101,21 @@ def step_line(step: "Step", last: "EpochRow | None") -> str:
         f"{step.progress:4.0%}",
         f"{epoch} {iteration}",
         f"loss {_number(step.loss)}",
-        f"pseudo-Dice {_number(last.ema_pseudo_dice if last else None)}",
+        f"pseudo-Dice {_number(last.ema_pseudo_dice if last else None)}{_each(last, names)}",
         f"lr {step.learning_rate:.2g}",
         f"{step.step_s:.2f} s/step",
         f"waiting {step.waiting_share:.0%}",
+        *([] if step.memory_bytes is None else [f"{step.memory_bytes / 2**30:.1f} GiB"]),
         f"left {'?' if step.left_s is None else _clock(step.left_s)}",
     ]
     return " | ".join(parts)
+
+
+def _each(last: "EpochRow | None", names: Sequence[str]) -> str:
+    """The last pseudo-Dice of each output; one alone says what the mean does."""
+    if last is None or len(names) < 2:
+        return ""
+    return f" ({', '.join(f'{name} {_number(value)}' for name, value in zip(names, last.pseudo_dice, strict=False))})"
 
 
 def epoch_line(row: "EpochRow", names: Sequence[str]) -> str:
@@ -112,6 +125,7 @@ def epoch_line(row: "EpochRow", names: Sequence[str]) -> str:
         f"{row.steps} steps",
         f"loss {_number(row.train_loss)} / {_number(row.validation_loss)}",
         f"pseudo-Dice {_number(row.mean_pseudo_dice)} (average {_number(row.ema_pseudo_dice)}; {dice})",
+        *([f"whole cases Dice {_number(row.mean_case_dice)}"] if row.case_dice else []),
         f"{row.seconds_per_step:.2f} s/step",
         f"waiting {row.waiting_share:.0%}",
         f"{_clock(row.elapsed_s)} so far",

@@ -180,6 +180,7 @@ class TrainingSettings(BaseModel):
         default=25, ge=0, description="epochs after which some held-out cases are predicted whole; 0: never"
     )
     validate_cases: int = Field(default=2, ge=1, description="how many held-out cases that are")
+    tensorboard: bool = Field(default=True, description="write event files for TensorBoard")
     watchdog_s: float = Field(
         default=30.0, gt=0, description="seconds without a batch after which it is said what the loader is at"
     )

@@ -16,6 +16,7 @@ from autoseg.lock import locked
 from autoseg.training.allocator import kept_memory
 from autoseg.training.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint, save_weights
 from autoseg.training.distributed import Ranks
+from autoseg.training.events import TensorBoardEvents
 from autoseg.training.interrupt import held_back
 from autoseg.training.judge import FoldScores, Judge
 from autoseg.training.loop import ended_early, fit
@@ -87,7 +88,8 @@ def _trained(task: Task, fold: str) -> FoldResult:
     state, started_from = _state(task, fold)
     task.ranks.wait()  # until all have read the checkpoint
     start = _start(task, fold, state)
-    observer = Several(FoldFiles(folder), task.observer)
+    events = [TensorBoardEvents(folder / EVENTS_FOLDER)] if task.plan.training.tensorboard else []
+    observer = Several(FoldFiles(folder), *events, task.observer)
     save(_fold_card(task, start, state, started_from=started_from), folder / FOLD_FILE)
     observer.started(start)
     try:
@@ -200,6 +202,7 @@ def _start(task: Task, fold: str, state: TrainingState) -> Start:
         epochs=None if task.budget_s is not None else task.plan.training.epochs,
         budget_s=task.budget_s,
         first_epoch=state.position.epoch,
+        first_step=state.position.iteration,
         output_names=task.plan.labels.output_names,
     )
 

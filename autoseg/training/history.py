@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from autoseg.artefacts import FROZEN, written_whole
 
 EMA_KEEP = 0.9
-PER_OUTPUT = ("pseudo_dice", "case_dice")
+PER_OUTPUT = ("pseudo_dice", "train_dice", "case_dice")
 """Fields of a row with one entry per foreground output."""
 
 
@@ -22,6 +22,7 @@ class EpochRow(BaseModel):
     in what was predicted for them; `mean_pseudo_dice` is over those that occurred, `ema_pseudo_dice` its moving average
     (0.9 of the old value). `waiting_share` is the share of the time of the steps that was spent waiting for data.
     `micro_batch` (None: the whole batch) and `recomputed` say how memory was saved at the epoch's end.
+    `train_dice` is the pseudo-Dice in some of the training batches, augmented as they are and before each step.
     `case_dice` has one entry per foreground output too, from whole held-out cases; it is empty where none was looked at.
     `memory_bytes` is the most memory so far: of the GPU where there is one, else of this process.
     """
@@ -42,6 +43,8 @@ class EpochRow(BaseModel):
     skipped_steps: int
     micro_batch: int | None = None
     recomputed: bool = False
+    train_dice: tuple[float | None, ...] = ()
+    mean_train_dice: float | None = None
     case_dice: tuple[float | None, ...] = ()
     mean_case_dice: float | None = None
     memory_bytes: int | None = None

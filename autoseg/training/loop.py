@@ -10,6 +10,7 @@ import torch
 from autoseg.errors import TrainingError
 from autoseg.planning.plan import TrainingSettings
 from autoseg.training.device import memory_bytes
+from autoseg.training.example import example_of
 from autoseg.training.history import EpochRow, moving_average
 from autoseg.training.observers import Observer, Step
 from autoseg.training.patches import Batch, BatchSource
@@ -135,11 +136,13 @@ def _validate(state: TrainingState, setup: Setup, around: Surroundings, now_s: C
     counts = torch.zeros(3, len(setup.labels.output_names), dtype=torch.int64)
     stream = setup.stream(setup.validation, epoch=state.position.epoch, iterations=iterations)
     with closing(stream), state.ready_to_predict(), torch.no_grad():
-        for batch, _ in stream:
+        for number, (batch, _) in enumerate(stream):
             if around.interrupted():
                 break
             loss, logits, target = judged(state, setup, batch, warn=around.observer.warned)
             losses.append(loss)
+            if number == 0:
+                around.observer.pictured(example_of(batch.image, logits, target, labels=setup.labels))
             counts += overlap_counts(logits, target, setup.labels).cpu()
     # Not before the network has its own weights back: they belong into the checkpoint, not the averaged ones.
     _stop_if_asked(state, around)
@@ -152,6 +155,7 @@ def _validate(state: TrainingState, setup: Setup, around: Surroundings, now_s: C
 def _row(state: TrainingState, setup: Setup, *, losses: Sequence[float], pseudo_dice: tuple[float | None, ...]) -> EpochRow:
     position, sums = state.position, state.sums
     steps = position.iteration
+    train_dice = dice_of(setup.ranks.summed(torch.tensor(sums.overlap))) if sums.overlap else ()
     mean = mean_of(pseudo_dice)
     return EpochRow(
         epoch=position.epoch,
@@ -167,6 +171,8 @@ def _row(state: TrainingState, setup: Setup, *, losses: Sequence[float], pseudo_
         waiting_share=sums.waited_s / sums.steps_s if sums.steps_s else 0.0,
         elapsed_s=position.elapsed_s,
         skipped_steps=sums.skipped,
+        train_dice=train_dice,
+        mean_train_dice=mean_of(train_dice),
         micro_batch=state.thrift.micro_batch,
         recomputed=state.thrift.recompute,
         memory_bytes=memory_bytes(setup.device),

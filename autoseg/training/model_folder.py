@@ -24,7 +24,7 @@ FOLD_FILE = "fold.json"
 VALIDATION_FOLDER = "validation"
 EVENTS_FOLDER = "tensorboard"
 
-FOLLOWING = ("checkpoint_minutes", "watchdog_s", "validate_every", "validate_cases", "variant")
+FOLLOWING = ("checkpoint_minutes", "watchdog_s", "validate_every", "validate_cases", "tensorboard", "variant")
 """Training settings that leave the weights as they are."""
 
 Which = Literal["final", "best"]

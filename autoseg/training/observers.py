@@ -1,4 +1,4 @@
-"""Who follows a training: files in its folder, the terminal, anything with these five methods."""
+"""Who follows a training: files in its folder, the terminal, anything with these methods."""
 
 import importlib
 from collections.abc import Sequence
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from autoseg.training.example import Example
 from autoseg.training.history import EpochRow, write_history, write_json_lines
 
 
 @dataclass(frozen=True)
 class Start:
-    """What is about to be trained; `first_epoch` is above 0 when a training is resumed."""
+    """What is about to be trained; `first_epoch` and `first_step` are where it begins when it is resumed."""
 
     configuration: str
     fold: str
@@ -24,6 +25,7 @@ class Start:
     budget_s: float | None
     first_epoch: int
     output_names: tuple[str, ...]
+    first_step: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,10 @@ class Observer(Protocol):
         """A step has been taken."""
         ...
 
+    def pictured(self, example: Example) -> None:
+        """A slice of a validation patch has been looked at, once an epoch, before it ends."""
+        ...
+
     def epoch_ended(self, history: Sequence[EpochRow]) -> None:
         """An epoch has ended; its row is the last of `history`."""
         ...
@@ -78,6 +84,9 @@ class Unwatched:
         """Nothing."""
 
     def stepped(self, step: Step) -> None:
+        """Nothing."""
+
+    def pictured(self, example: Example) -> None:
         """Nothing."""
 
     def epoch_ended(self, history: Sequence[EpochRow]) -> None:
@@ -109,6 +118,11 @@ class Several:
         for observer in self.observers:
             observer.stepped(step)
 
+    def pictured(self, example: Example) -> None:
+        """Pass on."""
+        for observer in self.observers:
+            observer.pictured(example)
+
     def epoch_ended(self, history: Sequence[EpochRow]) -> None:
         """Pass on."""
         for observer in self.observers:
@@ -131,14 +145,19 @@ class FoldFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._output_names: tuple[str, ...] = ()
+        self._title = ""
 
     def started(self, start: Start) -> None:
         """Remember what the outputs are called."""
         # Before the first step: importing matplotlib takes seconds on a loaded machine, which no epoch should be charged.
         importlib.import_module("matplotlib.backends.backend_agg")
         self._output_names = start.output_names
+        self._title = f"{start.configuration}, fold {start.fold}"
 
     def stepped(self, step: Step) -> None:
+        """Nothing."""
+
+    def pictured(self, example: Example) -> None:
         """Nothing."""
 
     def epoch_ended(self, history: Sequence[EpochRow]) -> None:
@@ -147,7 +166,7 @@ class FoldFiles:
 
         write_history(history, self.folder / "history.csv", output_names=self._output_names)
         write_json_lines(history, self.folder / "history.jsonl", output_names=self._output_names)
-        draw_curves(history, self.folder / "progress.png", output_names=self._output_names)
+        draw_curves(history, self.folder / "progress.png", output_names=self._output_names, title=self._title)
 
     def warned(self, message: str) -> None:
         """Nothing."""

@@ -1,5 +1,7 @@
 """What a training changes when a time budget leaves room for few steps: batch, optimiser, learning rate, augmentation."""
 
+import logging
+import math
 from collections.abc import Sequence
 
 from autoseg.planning.plan import Configuration, Decision, Plan, TrainingSettings
@@ -10,8 +12,13 @@ ENOUGH_STEPS = 10_000
 WANTED_STEPS = 2_000
 """The batch shrinks until so many steps fit, but not below nnU-Net's least batch of 2."""
 
+FEWEST_STEPS = 50
+"""With fewer the networks of most data sets find nothing yet: the user is told."""
+
 LEAST_BATCH = 2
 DECISION = "short training"
+
+logger = logging.getLogger(__name__)
 
 OPTIMISATION: dict[str, str | float] = {
     "optimiser": "adamw",
@@ -31,6 +38,17 @@ def fitted_to_budget(plan: Plan, configuration: str, *, step_s: float, budget_s:
     rate or schedule the others.
     """
     steps = budget_s / step_s
+    if steps < FEWEST_STEPS:
+        minutes = math.ceil(FEWEST_STEPS * step_s / 60)
+        logger.warning(
+            "a time budget of %.3g min has room for %d steps of %.3g s (batch %d): too few to learn from. Give at least "
+            "%d min a fold, train fewer folds at a time, or plan smaller patches (autoseg_plan DATASET --gpu-memory GB).",
+            budget_s / 60,
+            int(steps),
+            step_s,
+            plan.configurations[configuration].batch_size,
+            minutes,
+        )
     if steps >= ENOUGH_STEPS:
         return plan
     by_hand = {setting.partition("=")[0].strip() for setting in settings}

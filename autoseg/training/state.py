@@ -22,13 +22,23 @@ CHECKPOINT_FORMAT = 2
 
 @dataclass
 class EpochSums:
-    """What has been added up in the epoch under way, over its finite steps: losses, and seconds of all of them."""
+    """What has been added up in the epoch under way, over its finite steps: losses, and seconds of all of them.
+
+    `overlap` counts true positives, false positives and false negatives of each output, in some of the steps.
+    """
 
     loss: float = 0.0
     finite: int = 0
     skipped: int = 0
     steps_s: float = 0.0
     waited_s: float = 0.0
+    overlap: list[list[int]] = field(default_factory=list)
+
+    def add_overlap(self, counts: list[list[int]]) -> None:
+        """Add true positives, false positives and false negatives of each output; an empty list is nothing."""
+        if counts:
+            before = self.overlap or [[0] * len(counts[0])] * len(counts)
+            self.overlap = [[a + b for a, b in zip(*pair, strict=True)] for pair in zip(before, counts, strict=True)]
 
 
 @dataclass

@@ -12,6 +12,7 @@ from autoseg.training.distributed import Ranks
 from autoseg.training.frozen import leave_encoder
 from autoseg.training.optim import learning_rate, set_learning_rate
 from autoseg.training.patches import Batch
+from autoseg.training.pseudo_dice import overlap_counts
 from autoseg.training.setup import Setup
 from autoseg.training.state import TrainingState
 from autoseg.training.thrift import (
@@ -25,6 +26,9 @@ from autoseg.training.thrift import (
 
 T = TypeVar("T")
 
+OVERLAP_EVERY = 10
+"""Steps between those whose overlap with the target is counted: enough for a curve, too few to cost time."""
+
 MOST_PARTS = 1 << 20
 """More parts than any batch has, so that no two parts of any two processes draw the same."""
 
@@ -36,7 +40,7 @@ def take_step(state: TrainingState, setup: Setup, batch: Batch, *, warn: Callabl
     """
     losses = [row.validation_loss for row in state.history]
     set_learning_rate(state.optimiser, learning_rate(setup.settings, setup.pace.progress(state.position), losses))
-    loss, state.thrift = _with_memory_left(
+    (loss, overlap), state.thrift = _with_memory_left(
         lambda thrift: _gradients(state, setup, batch, thrift), state.thrift, batch=batch, ranks=setup.ranks, warn=warn
     )
     if not math.isfinite(loss):
@@ -53,11 +57,15 @@ def take_step(state: TrainingState, setup: Setup, batch: Batch, *, warn: Callabl
     state.scaler.update()
     if state.average is not None:
         state.average.update(state.network)
+    state.sums.add_overlap(overlap)
     return loss
 
 
-def _gradients(state: TrainingState, setup: Setup, batch: Batch, thrift: Thrift) -> float:
-    """The loss of a batch; its gradients are those of the parameters afterwards, unless it is not finite."""
+def _gradients(state: TrainingState, setup: Setup, batch: Batch, thrift: Thrift) -> tuple[float, list[list[int]]]:
+    """The loss of a batch; its gradients are those of the parameters afterwards, unless it is not finite.
+
+    Now and then also the overlap of what the network finds with the target, as in `overlap_counts`; else an empty list.
+    """
     state.optimiser.zero_grad(set_to_none=True)
     image, target = _on_device(setup, batch)
     numbers = (setup.settings.seed, state.position.epoch, state.position.iteration)
@@ -69,6 +77,13 @@ def _gradients(state: TrainingState, setup: Setup, batch: Batch, thrift: Thrift)
     def backward(loss: Tensor) -> None:
         state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
+    overlap: list[list[int]] = []
+
+    def loss_of(logits: list[Tensor]) -> Tensor:
+        if state.position.iteration % OVERLAP_EVERY == 0:
+            overlap[:] = overlap_counts(logits[0].detach(), target, setup.labels).tolist()
+        return setup.loss(logits, target)
+
     sizes = thrift.sizes(len(image))
     with recomputing(state.network, active=thrift.recompute):
         if len(sizes) > 1:
@@ -76,21 +91,21 @@ def _gradients(state: TrainingState, setup: Setup, batch: Batch, thrift: Thrift)
                 lambda part: _logits(state, setup, part),
                 state.network,
                 image=image,
-                loss=lambda logits: setup.loss(logits, target),
+                loss=loss_of,
                 backward=backward,
                 sizes=sizes,
                 seed=seed,
             )
-            return float(loss)
+            return float(loss), overlap
         seed(0)
-        loss = setup.loss(_logits(state, setup, image), target)
+        loss = loss_of(_logits(state, setup, image))
         value = float(loss.detach())
         if math.isfinite(value) and thrift.recompute:
             with buffers_kept(state.network):
                 backward(loss)
         elif math.isfinite(value):
             backward(loss)
-        return value
+        return value, overlap
 
 
 def judged(

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -61,7 +62,10 @@ def test_the_live_line_says_where_a_training_stands():
         " 31% | epoch 3/10 step 7/50 | loss 0.123 | pseudo-Dice 0.600 | lr 0.0075 | 1.23 s/step | waiting 2% | "
         "left 1 h 02 min"
     )
-    assert "pseudo-Dice -" in step_line(STEP, None)
+    assert "pseudo-Dice - |" in step_line(STEP, None)
+    shown = step_line(replace(STEP, memory_bytes=3 << 29), ROW, ("whole", "core"))
+    assert "pseudo-Dice 0.600 (whole 0.750, core -) | lr" in shown
+    assert "waiting 2% | 1.5 GiB | left" in shown
 
 
 def test_the_line_of_an_epoch_names_every_output():
@@ -95,7 +99,7 @@ def test_without_a_terminal_epochs_and_warnings_are_plain_lines(capsys):
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == (
         "2d, fold all: 8 cases to train on and to judge it on, so that scores flatter; 1.5 million parameters, "
-        "fp32 on cpu; 20 min 00 s, resumed after epoch 4"
+        "fp32 on cpu; 20 min 00 s; resumed at epoch 4, step 0"
     )
     assert lines[1].startswith("epoch 2: 50 steps")
     assert lines[2:] == ["warning: loss is not finite"]
