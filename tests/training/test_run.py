@@ -78,6 +78,9 @@ def test_a_run_writes_a_model_folder_that_can_be_opened(planned):
     (result,) = run(planned, name="written")
     folder = planned.folder.models / "written"
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    events = {name for name in files if name.startswith("fold_0/tensorboard/events.out.tfevents.")}
+    files -= events
+    assert len(events) == 1
     fold = {f"fold_0/{name}" for name in ("weights_final.safetensors", "weights_best.safetensors")}
     fold |= {"fold_0/history.csv", "fold_0/history.jsonl", "fold_0/progress.png", "fold_0/fold.json"}
     assert files == {"plan.json", "model.json", "splits.json"} | fold
