@@ -102,7 +102,7 @@ def train(
             settings=overrides(settings or (), epochs=epochs, iterations=iterations, seed=seed, tensorboard=tensorboard),
             time_budget_s=None if time_budget is None else seconds_of(time_budget),
             device=device,
-            threads=threads,
+            threads=ranks.own_threads(threads),
             restart=restart,
             progress=bars(is_silent),
             observer=display(is_silent),

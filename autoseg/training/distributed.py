@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from autoseg.errors import TrainingError
+from autoseg.parallel import available_cores
 
 T = TypeVar("T")
 
@@ -67,6 +68,11 @@ class Ranks:
         if name == "cuda" or (name == "auto" and torch.cuda.is_available()):
             return f"cuda:{self.local_rank}"
         return name
+
+    def own_threads(self, threads: int | None) -> int | None:
+        """The threads of this process: as the user says, else its share of the cores; None leaves them as they are."""
+        # torchrun starts its processes with one thread each.
+        return max(1, available_cores() // self.local_size) if threads is None and self.size > 1 else threads
 
     def agreed(self, value: float) -> float:
         """What the first process holds."""

@@ -1,10 +1,13 @@
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 
-from autoseg.cli.train import overrides, seconds_of
+from autoseg.cli.console import _Bars, _Lines
+from autoseg.cli.folds_display import FoldsDisplay
+from autoseg.cli.train import devices_of, overrides, seconds_of
 from autoseg.cli.train_display import TrainingDisplay, epoch_line, step_line
 from autoseg.errors import TrainingError
 from autoseg.training.history import EpochRow
@@ -111,3 +114,44 @@ def test_an_empty_workspace_is_the_users_fault(tmp_path):
     assert done.returncode == 2
     assert "no data set has been planned here" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "devices"),
+    [(None, []), ("0,1", ["cuda:0", "cuda:1"]), ("cpu, cpu", ["cpu", "cpu"]), ("cuda:2,", ["cuda:2"])],
+)
+def test_numbers_of_devices_are_those_of_gpus(text, devices):
+    assert devices_of(text, device="auto", ranks=1) == devices
+
+
+@pytest.mark.parametrize(("device", "ranks", "other"), [("cpu", 1, "--device cpu"), ("auto", 2, "torchrun")])
+def test_devices_for_folds_side_by_side_are_refused_beside_another_choice(device, ranks, other):
+    with pytest.raises(TrainingError, match=other):
+        devices_of("0,1", device=device, ranks=ranks)
+
+
+def test_folds_side_by_side_are_shown_as_lines_that_name_them(capsys):
+    shown = FoldsDisplay(live=False).of("3")
+    shown.stepped(STEP)
+    shown.epoch_ended([ROW])
+    shown.warned("its process ended")
+    shown.ended()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("fold 3: epoch 2: 50 steps")
+    assert lines[1] == "fold 3: warning: its process ended"
+
+
+def test_the_live_display_of_folds_ends_with_the_last_of_them(capsys):
+    display = FoldsDisplay(live=True)
+    first, second = display.of("0"), display.of("1")
+    for shown in (first, second):
+        shown.stepped(STEP)
+    first.ended()
+    second.epoch_ended([ROW])
+    second.ended()
+    assert "fold 1: epoch 2" in capsys.readouterr().err
+
+
+def test_progress_bars_become_lines_in_another_process():
+    again = pickle.loads(pickle.dumps(_Bars()))
+    assert isinstance(again, _Lines)

@@ -102,3 +102,13 @@ def test_one_process_exchanges_nothing():
         assert ranks == ALONE
     with joined({"RANK": "0", "WORLD_SIZE": "1"}) as ranks:
         assert ranks == ALONE
+
+
+def test_each_process_takes_its_own_device_and_its_share_of_the_cores():
+    second = Ranks(rank=3, size=4, local_rank=1, local_size=2)
+    assert (ALONE.own_device("cuda:1"), ALONE.own_device("auto")) == ("cuda:1", "auto")
+    assert (second.own_device("cuda"), second.own_device("cpu")) == ("cuda:1", "cpu")
+    with pytest.raises(TrainingError, match="2 processes would share it"):
+        second.own_device("cuda:0")
+    assert (ALONE.own_threads(None), ALONE.own_threads(3), second.own_threads(3)) == (None, 3, 3)
+    assert second.own_threads(None) >= 1
