@@ -15,6 +15,7 @@ from autoseg.planning.mirroring import Exchange
 from autoseg.planning.plan import TrainingSettings
 from autoseg.preprocessing.case import prepare
 from autoseg.preprocessing.store import open_case, save_case
+from autoseg.training.distributed import Ranks
 from autoseg.training.loader import prefetch
 from autoseg.training.patches import PatchDraw, PatchSource, exchanged
 from tests.preprocessing.making import LABELS, configuration, image, plan
@@ -43,11 +44,12 @@ def random_case(shape=(12, 14, 16), channels=2, seed=0):
     return rng.normal(size=(channels, *shape)) + 5, rng.integers(0, 3, shape)
 
 
-def source(cases, *, patch=(8, 8, 8), batch=2, augment=True, labels=LABELS, use_mask=False, **training):
+def source(cases, *, patch=(8, 8, 8), batch=2, augment=True, labels=LABELS, use_mask=False, share=None, **training):
     config = configuration(
         spacing_mm=(1.0,) * len(patch), patch_size=patch, batch_size=batch, channels=len(cases[0].image), use_mask=use_mask
     )
-    return PatchSource(cases, configuration=config, training=TrainingSettings(**training), labels=labels, augment=augment)
+    settings = TrainingSettings(**training)
+    return PatchSource(cases, configuration=config, training=settings, labels=labels, augment=augment, share=share)
 
 
 def same(first, second):
@@ -298,3 +300,33 @@ def test_ignored_voxels_and_those_outside_are_not_exchanged():
     classes = torch.tensor([-1, 0, 1, 2, 3], dtype=torch.int16)
     assert exchanged(classes, exchange).tolist() == [-1, 0, 2, 1, 3]
     assert exchanged(classes, None) is classes
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 5])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_shares_of_several_processes_make_up_the_batch_of_one(stored, ranks, workers):
+    cases = stored(random_case(), random_case(seed=1))
+    whole = [source(cases, batch=5, augmentation="brats").batch(1, iteration) for iteration in range(3)]
+    parts = []
+    for rank in range(ranks):
+        share = Ranks(rank=rank, size=ranks).share(5)
+        own = source(cases, batch=5, augmentation="brats", share=share)
+        parts.append([batch for batch, _ in prefetch(own, epoch=1, iterations=3, ahead=2, workers=workers)])
+    for iteration, batch in enumerate(whole):
+        found = [part[iteration] for part in parts]
+        assert torch.equal(torch.cat([one.image for one in found]), batch.image)
+        assert torch.equal(torch.cat([one.target for one in found]), batch.target)
+        assert all(one.case_ids == batch.case_ids for one in found)
+
+
+def test_dropped_channels_are_constant_in_training_and_complete_in_validation(stored):
+    cases = stored(random_case(channels=3))
+    dropping = source(cases, batch=40, drop_channel=0.4, augmentation="none")
+    image = dropping.batch(0, 0).image
+    is_absent = (image == 0).flatten(2).all(dim=2)
+    assert 0.2 < is_absent.float().mean() < 0.6
+    assert not is_absent.all(dim=1).any()
+    complete = source(cases, batch=40, augmentation="none").batch(0, 0).image
+    assert torch.equal(image[~is_absent], complete[~is_absent])
+    validation = source(cases, batch=40, drop_channel=0.4, augment=False).batch(0, 0).image
+    assert not (validation == 0).flatten(2).all(dim=2).any()
