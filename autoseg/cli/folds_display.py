@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from autoseg.cli.train_display import EVERY_S, TrainingDisplay, epoch_line, step_line
 
 if TYPE_CHECKING:
+    from autoseg.training.example import Example
     from autoseg.training.history import EpochRow
     from autoseg.training.observers import Observer, Start, Step
     from autoseg.training.side_by_side import Beside
@@ -89,6 +90,9 @@ class _FoldLines:
         elif time.monotonic() - self._said_s >= EVERY_S:
             self._said_s = time.monotonic()
             self._display.say(self._fold, step_line(step, self._last))
+
+    def pictured(self, example: "Example") -> None:
+        """Nothing."""
 
     def epoch_ended(self, history: Sequence["EpochRow"]) -> None:
         """A line that stays."""

@@ -19,6 +19,7 @@ import torch
 
 from autoseg.errors import AutosegError, TrainingError
 from autoseg.training.device import choose_precision
+from autoseg.training.example import Example
 from autoseg.training.fold import FoldResult, train_fold
 from autoseg.training.history import EpochRow
 from autoseg.training.interrupt import held_back
@@ -186,6 +187,9 @@ class _Sender:
     def stepped(self, step: Step) -> None:
         """Pass on."""
         self.send("stepped", step)
+
+    def pictured(self, example: Example) -> None:
+        """Nothing: pictures are kept in the fold's folder, by its own process."""
 
     def epoch_ended(self, history: Sequence[EpochRow]) -> None:
         """Pass on the last row."""
