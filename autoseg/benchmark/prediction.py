@@ -64,7 +64,7 @@ def measure_qualities(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> PredictionBenchmark:
-    """Dice and seconds of each quality, over the validation cases of the `folds` (none: all trained) of the model at `path`.
+    """Dice and seconds of each quality, over the validation cases of the `folds` (none: all trained) of a model.
 
     `cases_per_fold` takes the first ones only. Qualities take turns fold by fold, so that whatever else the machine does
     meets them alike. Predictions lie in the data set's folder of benchmarks. Raises PredictionError for a model that was
