@@ -26,6 +26,7 @@ ORDER = [
     ["evaluation"],
     ["validation", "survival"],
     ["testing", "demo"],
+    ["benchmark"],
     ["cli"],
 ]
 RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}
