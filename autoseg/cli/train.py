@@ -92,6 +92,8 @@ def train(
         folder = open_workspace(workspace).chosen(dataset)
         if not is_silent and dataset is None:
             print(f"Data set {folder.path.name}, planned last (another: -d).")
+        if ranks.size > 1 and not is_silent:
+            print(f"{ranks.size} processes share each batch.")
         results = cascade.train(
             folder,
             configuration,

@@ -62,6 +62,7 @@ def test_two_processes_train_the_model_of_one(planned):
     finished(start(planned, name="one"))
     output, errors = finished(start(planned, size=2, name="two"))
     assert output.count("fold 0: 6 steps") == 1
+    assert output.count("2 processes share each batch") == 1
     assert errors.count("epoch 1: 3 steps") == 1
     assert largest_difference(weights(planned, "one"), weights(planned, "two")) < 1e-3
     assert not list((planned.models / "two" / "fold_0").glob("checkpoint*"))
