@@ -26,7 +26,6 @@ ORDER = [
     ["evaluation"],
     ["validation", "survival"],
     ["testing", "demo"],
-    ["benchmark"],
     ["cli"],
 ]
 RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}

@@ -58,7 +58,7 @@ class Transfer(BaseModel):
 
     `weights` is the digest of their file. So many tensors were `taken` as they are; `inflated` is the first layer where its
     channels differ, and `channels` says for each channel of the new one what it was made from. `fresh` tensors of the new
-    network begin at random, `unused` ones of the other are left behind.
+    network begin anew, heads at zero and others at random; `unused` ones of the other are left behind.
     """
 
     model_config = FROZEN
@@ -76,7 +76,7 @@ class Transfer(BaseModel):
         if self.inflated is not None:
             made = "; ".join(f"{new} from {old}" for new, old in self.channels.items())
             parts.append(f"first layer {self.inflated} made from its channels ({made})")
-        parts.append(f"{len(self.fresh)} begin at random{_listed(self.fresh)}")
+        parts.append(f"{len(self.fresh)} begin anew{_listed(self.fresh)}")
         parts.append(f"{len(self.unused)} of the source not used{_listed(self.unused)}")
         return ", ".join(parts)
 

@@ -97,7 +97,8 @@ def take_weights(network: nn.Module, source: Model, *, fold: str, plan: Plan, co
 
     What has the same name and shape is taken. The filters of the first layer are taken by the name of the channel they
     look at, for a channel that the source does not know as the mean of all of its; the normalisation that follows makes
-    their scale irrelevant. Heads are taken where the outputs are the same. Raises TrainingError where nothing fits.
+    their scale irrelevant. Heads are taken where the outputs are the same, and begin at zero elsewhere. Raises
+    TrainingError where nothing fits.
     """
     chosen = source_fold(source, fold)
     weights = load_weights(_file(source, chosen), remake=source.remake())
@@ -120,7 +121,9 @@ def take_weights(network: nn.Module, source: Model, *, fold: str, plan: Plan, co
             f"{source.path}: none of its weights fits {configuration.name}, no tensor has the same name and shape. Leave "
             "the topology as the source has it, or train without --init-from."
         )
-    network.load_state_dict({**mine, **taken})
+    # A head drawn at random has much to unlearn before it says anything of features that are not.
+    heads = {name: torch.zeros_like(tensor) for name, tensor in mine.items() if _is_head(name)}
+    network.load_state_dict({**mine, **heads, **taken})
     return Transfer(
         model=str(source.path),
         fold=chosen,

@@ -109,7 +109,7 @@ def test_isensee2017_is_as_published():
 def test_brats2020_is_as_published():
     plan, one = applied("brats2020")
     assert (one.batch_size, one.batch_dice, one.network.norm) == (5, True, "batch")
-    assert (plan.labels.output_names, plan.training.augmentation) == (("WT", "TC", "ET"), "nnunet")
+    assert (plan.labels.output_names, plan.training.augmentation) == (("WT", "TC", "ET"), "brats")
 
 
 def test_nnunet_is_the_plan_itself():
