@@ -120,10 +120,10 @@ def memory_of(process):
 def memory(folder, cases=1000):
     """Evaluates 1000 small cases in two processes and says what memory that took."""
     rng = np.random.default_rng(0)
-    grid = Geometry((32, 40, 40), (1.0, 1.0, 1.0), np.eye(4))
+    grid = Geometry((20, 24, 24), (1.0, 1.0, 1.0), np.eye(4))
     for kind in ("p", "r"):
         for case in range(cases):
-            blob = ndimage.gaussian_filter(rng.normal(size=(8, 10, 10)), 1).repeat(4, 0).repeat(4, 1).repeat(4, 2)
+            blob = ndimage.gaussian_filter(rng.normal(size=(5, 6, 6)), 1).repeat(4, 0).repeat(4, 1).repeat(4, 2)
             write_labels(Path(folder) / kind / f"{case:04}.nii.gz", np.digitize(blob, [0.1, 0.2]).astype(np.uint8), grid)
     start = time.perf_counter()
     evaluate(Path(folder) / "p", Path(folder) / "r", workers=2, progress=Watch())

@@ -1,0 +1,33 @@
+"""The colours of all that is drawn, in pictures, pages and viewer: safe for the colour-blind, and known only here."""
+
+Colour = tuple[int, int, int]
+"""Red, green, blue, 0 to 255."""
+
+STRUCTURES: tuple[Colour, ...] = (
+    (230, 159, 0),  # orange
+    (86, 180, 233),  # sky blue
+    (0, 158, 115),  # bluish green
+    (240, 228, 66),  # yellow
+    (0, 114, 178),  # blue
+    (213, 94, 0),  # vermillion
+    (204, 121, 167),  # reddish purple
+)
+"""Colours of labels and regions, in their order. Source: Okabe and Ito, Color Universal Design, 2008."""
+
+INVENTED: Colour = (213, 94, 0)
+"""Voxels that only the prediction has."""
+MISSED: Colour = (0, 114, 178)
+"""Voxels that only the reference has."""
+CONFUSED: Colour = (240, 228, 66)
+"""Voxels that both have, with different labels."""
+
+
+def structure_colour(index: int) -> Colour:
+    """The colour of the structure with this index (0: the first after the background); after seven they repeat."""
+    return STRUCTURES[index % len(STRUCTURES)]
+
+
+def hexadecimal(colour: Colour) -> str:
+    """The colour as #rrggbb."""
+    red, green, blue = colour
+    return f"#{red:02x}{green:02x}{blue:02x}"

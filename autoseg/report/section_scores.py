@@ -1,0 +1,159 @@
+"""What a report says about predictions: scores, cases, pictures, confusion and volumes."""
+
+import numpy as np
+
+from autoseg.evaluation.evaluate import Evaluation
+from autoseg.evaluation.metrics import about
+from autoseg.evaluation.scores import CaseScores, Scores
+from autoseg.evaluation.summary import Summary
+from autoseg.evaluation.table import MEAN, interval_text, summary_rows
+from autoseg.report.blocks import Block, Cell, Picture, Table, Text, number_cell, number_text
+from autoseg.report.overlays import chosen_cases, draw_overlay, mean_dice
+from autoseg.report.scene import open_scene
+from autoseg.report.sources import Sources
+from autoseg.report.statistics import Pairs, agreement, confusion_shares, draw_agreement, draw_confusion
+
+CROSS_VALIDATED = ("dice", "nsd", "hd95_mm", "assd_mm", "sensitivity", "specificity", "precision")
+PER_CASE = ("dice", "iou", "nsd", "hd95_mm", "assd_mm", "sensitivity", "precision", "difference_ml", "lesion_f1_2026")
+"""Metrics of the two tables, in order; the files hold all."""
+
+
+def cross_validation(sources: Sources) -> list[Block]:
+    """Means over all evaluated cases with their intervals, and Dice fold by fold."""
+    evaluation = sources.evaluation
+    if evaluation is None:
+        return []
+    shown = [metric for metric in CROSS_VALIDATED if metric in evaluation.metrics]
+    rows = [
+        [Cell(f"{name} of {kind}s" if name == MEAN else name), *(_summary_cell(values[m], m, name) for m in shown)]
+        for kind, name, values in summary_rows(evaluation)
+    ]
+    what = f"the held-out cases of {_evaluated_folds(sources)}" if sources.folds else "all cases"
+    caption = f"Mean [95 % interval] (cases that counted) over {len(evaluation.cases)} cases: {what}"
+    blocks: list[Block] = [Table(caption, ("", *(about(metric).heading for metric in shown)), rows)]
+    evaluated = [(fold.name, fold.evaluation) for fold in sources.folds if fold.evaluation is not None]
+    if evaluated:
+        names = [name for _, name, _ in summary_rows(evaluation)]
+        by_fold = [
+            [Cell(name), Cell(str(len(one.cases))), *(number_cell(v["dice"].mean, 3) for _, _, v in summary_rows(one))]
+            for name, one in evaluated
+        ]
+        blocks.append(Table("Mean Dice of each fold", ("fold", "cases", *names), by_fold))
+    untested = [fold.name for fold in sources.folds if fold.evaluation is None]
+    if untested:
+        blocks.append(Text(f"Not evaluated, so not in these means: fold {', '.join(untested)}."))
+    if evaluation.missing:
+        blocks.append(Text(f"References without a prediction, left out: {', '.join(evaluation.missing)}."))
+    return blocks
+
+
+def per_case(sources: Sources) -> list[Block]:
+    """Every case and structure, worst first."""
+    evaluation = sources.evaluation
+    if evaluation is None:
+        return []
+    shown = [metric for metric in PER_CASE if metric in evaluation.metrics]
+    ranked = sorted(evaluation.cases, key=lambda case: _worst_first(case, evaluation))
+    rows = [
+        [Cell(case.id), Cell(name), *(number_cell(scores.metrics[m], about(m).decimals) for m in shown)]
+        for case in ranked
+        for name, scores in _structures(case, evaluation).items()
+    ]
+    caption = "Cases from the lowest mean Dice to the highest. Choose a heading to sort by it."
+    headings = ("case", "structure", *(about(metric).heading for metric in shown))
+    return [Table(caption, headings, rows, is_sortable=True)]
+
+
+def overlays(sources: Sources) -> list[Block]:
+    """Pictures of the worst, the median and the best case."""
+    evaluation = sources.evaluation
+    blocks: list[Block] = []
+    for name, case_id in (chosen_cases(evaluation) if evaluation is not None else {}).items():
+        assert evaluation is not None, "cases were chosen from it"
+        if case_id not in sources.predictions or sources.reference(case_id) is None:
+            blocks.append(Text(f"{name} case {case_id}: its label maps are not where the evaluation found them."))
+            continue
+        scene = open_scene(sources, case_id, scheme=evaluation.scheme)
+        scores = next(case for case in evaluation.cases if case.id == case_id)
+        mean = mean_dice(scores, evaluation)
+        parts = [f"{n} {number_text(s.metrics['dice'], 3)}" for n, s in _structures(scores, evaluation).items()]
+        title = f"{name} case: {case_id}, mean Dice {number_text(mean, 3)} ({', '.join(parts)})"
+        differing = int(scene.difference.sum())
+        alt = f"Slices through the largest disagreement of {title}. {differing} voxels differ from the reference."
+        caption = f"{title}. Planes through the largest disagreement; {differing} voxels differ."
+        blocks.append(Picture(draw_overlay(scene, scheme=evaluation.scheme, title=title), alt, caption))
+    return blocks
+
+
+def confusion(sources: Sources) -> list[Block]:
+    """Which label was taken for which."""
+    evaluation = sources.evaluation
+    if evaluation is None:
+        return []
+    names = [label.name for label in evaluation.scheme.labels]
+    shares = confusion_shares(evaluation.cases)
+    rows = [
+        [Cell(name), *(Cell("–") if np.isnan(x) else Cell(f"{100 * x:.2f} %", float(x)) for x in row)]
+        for name, row in zip(names, shares, strict=True)
+    ]
+    return [
+        Picture(
+            draw_confusion(shares, names),
+            "Shares of each reference label by predicted label; the table below holds the same numbers.",
+            "Of the voxels of each reference label (rows), the share with each predicted label (columns).",
+        ),
+        Table("Confusion between labels, over all cases", ("reference", *names), rows),
+    ]
+
+
+def volumes(sources: Sources) -> list[Block]:
+    """How well volumes agree."""
+    evaluation = sources.evaluation
+    if evaluation is None or not {"predicted_ml", "reference_ml"} <= set(evaluation.metrics):
+        return []
+    found: list[tuple[str, Pairs]] = []
+    names = list(_structures(evaluation.cases[0], evaluation)) if evaluation.cases else []
+    for name in names:
+        metrics = [_structures(case, evaluation)[name].metrics for case in evaluation.cases]
+        pairs = [(m["predicted_ml"], m["reference_ml"]) for m in metrics]
+        defined = np.array([pair for pair in pairs if None not in pair], dtype=np.float64).reshape(-1, 2)
+        if len(defined) > 1:
+            found.append((name, defined))
+    if not found:
+        return []
+    rows = []
+    for name, pairs in found:
+        mean, low, high = agreement(pairs)
+        rows.append([Cell(name), number_cell(mean, 2), number_cell(low, 2), number_cell(high, 2), Cell(str(len(pairs)))])
+    listed = "; ".join(f"{row[0].text}: {row[1].text} ml ({row[2].text} to {row[3].text})" for row in rows)
+    return [
+        Picture(
+            draw_agreement(found),
+            f"Bland-Altman plots of volumes. Mean difference and limits of agreement: {listed}.",
+            "Difference of volumes over their mean; the line is the mean difference, dashes the limits of agreement.",
+        ),
+        Table("Prediction minus reference, ml", ("", "mean", "lower limit", "upper limit", "cases"), rows),
+    ]
+
+
+def _structures(case: CaseScores, evaluation: Evaluation) -> dict[str, Scores]:
+    """Regions where the data set has some, else labels."""
+    return case.regions if evaluation.scheme.regions else case.labels
+
+
+def _worst_first(case: CaseScores, evaluation: Evaluation) -> tuple[bool, float, str]:
+    mean = mean_dice(case, evaluation)
+    return mean is None, mean or 0.0, case.id
+
+
+def _summary_cell(summary: Summary, metric: str, name: str) -> Cell:
+    if summary.mean is None:
+        return Cell("–")
+    decimals = about(metric).decimals
+    counted = "" if name == MEAN else f" ({summary.counted})"
+    return Cell(f"{summary.mean:.{decimals}f}{interval_text(summary, decimals)}{counted}", summary.mean)
+
+
+def _evaluated_folds(sources: Sources) -> str:
+    names = [fold.name for fold in sources.folds if fold.evaluation is not None]
+    return f"fold{'s' if len(names) > 1 else ''} {', '.join(names)}"
