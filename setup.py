@@ -8,5 +8,10 @@ from setuptools import find_packages, setup
 setup(
     packages=[*find_packages(include=["autoseg", "autoseg.*"]), "autoseg.dataset_templates"],
     package_dir={"autoseg.dataset_templates": "dataset_templates"},
-    package_data={"autoseg.dataset_templates": ["*.json"], "autoseg.recipes": ["*.json"], "autoseg": ["py.typed"]},
+    package_data={
+        "autoseg.dataset_templates": ["*.json"],
+        "autoseg.recipes": ["*.json"],
+        "autoseg.report": ["templates/*"],
+        "autoseg": ["py.typed"],
+    },
 )

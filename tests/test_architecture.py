@@ -25,11 +25,12 @@ ORDER = [
     ["cascade"],
     ["evaluation"],
     ["validation", "survival"],
+    ["report"],
     ["testing", "demo"],
     ["cli"],
 ]
 RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}
-COMMANDS = ["app", "plan", "preprocess", "train", "predict", "evaluate", "survival", "import_", "export", "demo"]
+COMMANDS = ["app", "plan", "preprocess", "train", "predict", "evaluate", "report", "survival", "import_", "export", "demo"]
 
 
 def part_of(file: Path) -> str:

@@ -11,6 +11,7 @@ COMMANDS = {
     "train": "train a planned configuration",
     "predict": "segment images with a trained model",
     "evaluate": "compare predictions with references",
+    "report": "one page on a data set, a model or predictions, and its pictures",
     "survival": "days of survival from segmentations and clinical data",
     "export": "write a model to one file, or as an ONNX graph",
     "import": "take over a model of nnU-Net, or one from a file",

@@ -39,9 +39,7 @@ def turning(scene: Scene) -> list[Slice]:
     surfaces = [surface_of(classes, scene) for classes in (scene.predicted, scene.reference)]
     spread = [np.linalg.norm(surface.points, axis=1).max() for surface in surfaces if len(surface.points)]
     if not spread or scene.is_flat:
-        raise EvaluationError(
-            f"case {scene.id}: there is no surface to turn (nothing is labelled, or it is a flat picture)."
-        )
+        raise EvaluationError(f"case {scene.id}: no surface to turn: nothing is labelled, or it is a flat picture.")
     voxel = max(scene.spacing_mm)
     scale = (SIZE / 2 - 6) / (float(max(spread)) + voxel)
     frames = []

@@ -35,7 +35,8 @@ class Scene:
     @property
     def difference(self) -> NDArray[np.bool_]:
         """Where prediction and reference differ."""
-        return self.predicted != self.reference
+        differs: NDArray[np.bool_] = self.predicted != self.reference
+        return differs
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ def _grey(sources: Sources, case_id: str, geometry: Geometry) -> NDArray[np.uint
     inside = voxels[voxels != 0] if (voxels != 0).any() else voxels
     low, high = np.percentile(inside, (0.5, 99.5))
     scaled = np.clip((voxels - min(low, 0 if low > 0 else low)) / max(high - min(low, 0 if low > 0 else low), 1e-6), 0, 1)
-    return (255 * scaled).astype(np.uint8)
+    grey: NDArray[np.uint8] = (255 * scaled).astype(np.uint8)
+    return grey
 
 
 def planes(scene: Scene) -> tuple[Plane, ...]:
@@ -123,7 +125,7 @@ def largest_disagreement(scene: Scene) -> tuple[int, int, int]:
 
 def slice_of(volume: NDArray[np.generic], plane: Plane, index: int) -> NDArray[np.generic]:
     """One slice of a volume (z, y, x), top of the head up."""
-    cut = volume.take(index, axis=plane.axis)
+    cut: NDArray[np.generic] = np.moveaxis(volume, plane.axis, 0)[index]
     return cut if plane.axis == 0 else cut[::-1]
 
 

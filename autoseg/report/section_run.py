@@ -35,17 +35,18 @@ def data(sources: Sources) -> list[Block]:
         ]
     if fingerprint is None or not fingerprint.cases:
         return [Facts(facts)] if facts else []
-    shapes = np.array([case.shape for case in fingerprint.cases])
+    shapes = np.array([case.shape for case in fingerprint.cases], dtype=np.float64)
     spacings = np.array([case.spacing_mm for case in fingerprint.cases])
+    cropped = np.array([case.shape_after_crop for case in fingerprint.cases], dtype=np.float64)
     rows = [
         _span("voxels", shapes, decimals=0),
         _span("spacing, mm", spacings, decimals=3),
-        _span("voxels after cropping", np.array([case.shape_after_crop for case in fingerprint.cases]), decimals=0),
+        _span("voxels after cropping", cropped, decimals=0),
     ]
     intensities = [
         [
             Cell(channel),
-            *(number_cell(value, 4) for value in (one.mean, one.deviation, one.lowest, one.median, one.highest)),
+            *(number_cell(value, 1) for value in (one.mean, one.deviation, one.lowest, one.median, one.highest)),
         ]
         for channel, one in zip(fingerprint.channels, fingerprint.intensities, strict=False)
     ]
@@ -141,13 +142,12 @@ def environment(sources: Sources) -> list[Block]:
         one = sources.evaluation
         facts += [(f"digest of the {name} evaluated", value) for name, value in one.made_from.items()]
         facts += [("tolerance of the NSD", f"{one.settings.tolerance_mm:g} mm"), ("predictions", one.predictions)]
-    facts.append(
-        ("written by", f"autoseg {version('autoseg')}, Python {platform.python_version()}, numpy {np.__version__}")
-    )
+    own = f"autoseg {version('autoseg')}, Python {platform.python_version()}, numpy {np.__version__}"
+    facts.append(("page written by", own))
     return [Facts(facts)]
 
 
-def _span(name: str, values: NDArray[np.generic], *, decimals: int) -> list[Cell]:
+def _span(name: str, values: NDArray[np.float64], *, decimals: int) -> list[Cell]:
     parts = (values.min(axis=0), np.median(values, axis=0), values.max(axis=0))
     return cells(name, *(" x ".join(f"{float(value):.{decimals}f}" for value in part) for part in parts))
 

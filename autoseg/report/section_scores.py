@@ -122,9 +122,9 @@ def volumes(sources: Sources) -> list[Block]:
     if not found:
         return []
     rows = []
-    for name, pairs in found:
-        mean, low, high = agreement(pairs)
-        rows.append([Cell(name), number_cell(mean, 2), number_cell(low, 2), number_cell(high, 2), Cell(str(len(pairs)))])
+    for name, agreed in found:
+        mean, low, high = agreement(agreed)
+        rows.append([Cell(name), number_cell(mean, 2), number_cell(low, 2), number_cell(high, 2), Cell(str(len(agreed)))])
     listed = "; ".join(f"{row[0].text}: {row[1].text} ml ({row[2].text} to {row[3].text})" for row in rows)
     return [
         Picture(

@@ -81,9 +81,9 @@ class _Reader:
     def __init__(self) -> None:
         self.problems: list[str] = []
 
-    def read(self, model: type[Model], path: Path, *, remake: str) -> Model | None:
-        """The artefact at `path`; None if there is none, or if it is damaged, which is noted."""
-        if not path.exists():
+    def read(self, model: type[Model], path: Path, *, remake: str, is_needed: bool = False) -> Model | None:
+        """The artefact at `path`; None if it is damaged, which is noted, or absent, noted where it `is_needed`."""
+        if not (is_needed or path.exists()):
             return None
         try:
             return load(model, path, remake=remake)
@@ -108,11 +108,11 @@ class _Reader:
 def of_dataset(folder: DatasetFolder, model: Path | None) -> Sources:
     """The artefacts of a planned data set, and of a trained model where one is named."""
     reader = _Reader()
-    dataset = reader.read(Dataset, folder.dataset_file, remake=PLAN_AGAIN)
+    dataset = reader.read(Dataset, folder.dataset_file, remake=PLAN_AGAIN, is_needed=True)
     fingerprint = reader.read(Fingerprint, folder.fingerprint_file, remake=PLAN_AGAIN)
     # A model keeps the plan it was trained by; the data set's may have changed since.
     plan_file = folder.plan_file if model is None else model / PLAN_FILE
-    plan = reader.read(Plan, plan_file, remake=PLAN_AGAIN if model is None else TRAIN_AGAIN)
+    plan = reader.read(Plan, plan_file, remake=PLAN_AGAIN if model is None else TRAIN_AGAIN, is_needed=True)
     folds = () if model is None else _folds(model, reader)
     evaluated = [fold.evaluation for fold in folds if fold.evaluation is not None]
     predictions: dict[str, Path] = {}
@@ -123,7 +123,7 @@ def of_dataset(folder: DatasetFolder, model: Path | None) -> Sources:
         dataset=dataset,
         fingerprint=fingerprint,
         plan=plan,
-        card=None if model is None else reader.read(ModelCard, model / CARD_FILE, remake=TRAIN_AGAIN),
+        card=None if model is None else reader.read(ModelCard, model / CARD_FILE, remake=TRAIN_AGAIN, is_needed=True),
         folds=folds,
         evaluation=pooled(evaluated) if evaluated else None,
         predictions=predictions,
@@ -179,7 +179,7 @@ def _folds(model: Path, reader: _Reader) -> tuple[FoldRun, ...]:
             FoldRun(
                 name=folder.name.removeprefix("fold_"),
                 folder=folder,
-                card=reader.read(FoldCard, folder / FOLD_FILE, remake=TRAIN_AGAIN),
+                card=reader.read(FoldCard, folder / FOLD_FILE, remake=TRAIN_AGAIN, is_needed=True),
                 history=reader.history(folder / HISTORY_FILE),
                 evaluation=reader.read(Evaluation, held_out / EVALUATION_FILE, remake="autoseg_evaluate -f FOLD"),
                 prediction=reader.read(PredictionReport, held_out / REPORT_FILE, remake=TRAIN_AGAIN),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent / "help"
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
-COMMANDS = ("plan", "preprocess", "train", "predict", "evaluate", "survival", "export", "import", "demo")
+COMMANDS = ("plan", "preprocess", "train", "predict", "evaluate", "report", "survival", "export", "import", "demo")
 PROGRAMS = ("autoseg", *(f"autoseg_{name}" for name in COMMANDS))
 GROUPS = {"autoseg_survival": ("features", "train", "predict")}
 """Programs with subcommands: the help of each stands below that of the program."""

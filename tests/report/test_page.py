@@ -1,0 +1,126 @@
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from autoseg.artefacts import load
+from autoseg.evaluation.evaluate import Evaluation
+from autoseg.report.page import LARGEST_BYTES, render
+from autoseg.report.sources import of_dataset, of_predictions
+from tests.report.made_up import planned_and_trained
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return planned_and_trained(tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def page(trained):
+    return render(of_dataset(*trained))
+
+
+class Reading(HTMLParser):
+    """The rows of each table by its caption, the texts of pictures, and the addresses named anywhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.tables, self.alts, self.addresses, self._rows, self._text = {}, [], [], [], None
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.addresses += [found[key] for key in ("src", "href") if key in found]
+        if tag == "img":
+            self.alts.append(found.get("alt"))
+        if tag == "table":
+            self._rows = []
+        if tag == "tr":
+            self._rows.append([])
+        if tag in ("td", "th", "caption"):
+            self._text = ""
+
+    def handle_data(self, text):
+        if self._text is not None:
+            self._text += text
+
+    def handle_endtag(self, tag):
+        if tag == "caption":
+            self.tables[self._text.strip()] = self._rows
+        elif tag in ("td", "th"):
+            self._rows[-1].append(self._text.strip())
+        if tag in ("td", "th", "caption"):
+            self._text = None
+
+
+def read(page):
+    reading = Reading()
+    reading.feed(page)
+    return reading
+
+
+def table(page, caption):
+    return next(rows for name, rows in read(page).tables.items() if caption in name)
+
+
+def test_the_scores_are_those_of_the_stored_evaluations(trained, page):
+    stored = [load(Evaluation, trained[1] / f"fold_{fold}" / "validation" / "evaluation.json", remake="-") for fold in "01"]
+    dice = {case.id: case.regions["WT"].metrics["dice"] for one in stored for case in one.cases}
+    mean = sum(dice.values()) / 4
+    rows = table(page, "over 4 cases: the held-out cases of folds 0, 1")
+    whole = next(row for row in rows if row[0] == "WT")
+    assert re.match(rf"{mean:.3f} \[\d\.\d+, \d\.\d+\] \(4\)$", whole[1])
+    by_fold = table(page, "Mean Dice of each fold")
+    assert [row[2] for row in by_fold[1:]] == [f"{one.regions['WT']['dice'].mean:.3f}" for one in stored]
+
+
+def test_every_case_has_its_rows_and_the_worst_stands_first(trained, page):
+    rows = table(page, "Cases from the lowest mean Dice")[1:]
+    assert len(rows) == 4 * 3
+    assert rows[0][0] == "d"
+    assert rows[-1][0] == "a"
+    assert [row[2] for row in rows if row[0] == "a"] == ["1.000"] * 3
+    # Without an enhancing part in the prediction there is no distance: a dash, not a number.
+    assert next(row for row in rows if row[:2] == ["d", "ET"])[5] == "–"
+
+
+def test_the_page_needs_no_other_file_and_its_pictures_have_texts(page):
+    reading = read(page)
+    assert all(address.startswith(("data:image/png;base64,", "#")) for address in reading.addresses)
+    assert "http" not in re.sub(r"base64,[\w+/=]+", "", page).replace("http-equiv", "")
+    assert len(reading.alts) >= 6
+    assert all(alt and len(alt) > 20 for alt in reading.alts)
+    assert len(page.encode()) < LARGEST_BYTES
+
+
+def test_cards_and_histories_are_on_it(page):
+    assert "1234567 parameters" in page
+    rows = table(page, "Seconds, and the most memory")
+    assert ["training of fold 1", "77.7", "1.00"] in rows
+    assert "autoseg that trained it</dt><dd>9.9" in page
+
+
+def test_a_damaged_artefact_stands_on_top_by_name_and_in_no_mean(tmp_path):
+    folder, model = planned_and_trained(tmp_path)
+    (model / "fold_1" / "validation" / "evaluation.json").write_text('{"format": 2')
+    (model / "fold_0" / "history.jsonl").write_text('{"epoch": 0, "learning_rate": 1}\nnonsense\n')
+    sources = of_dataset(folder, model)
+    assert len(sources.problems) == 3  # a made-up model has no plan either
+    page = render(sources)
+    first = page.index('id="problems"')
+    assert first < page.index('id="scores"')
+    assert "fold_1/validation/evaluation.json" in page
+    assert "line 2 is no JSON" in page
+    assert "over 2 cases: the held-out cases of fold 0" in page
+    assert "Not evaluated, so not in these means: fold 1." in page
+
+
+def test_names_are_text_and_never_commands(trained):
+    sources = of_dataset(*trained)
+    object.__setattr__(sources, "title", "<script>alert(1)</script>")
+    assert "<script>alert" not in render(sources)
+
+
+def test_a_folder_of_predictions_needs_no_model(trained):
+    page = render(of_predictions(trained[1] / "fold_0" / "validation", trained[0].dataset_file))
+    assert "over 2 cases: all cases" in page
+    assert "worst case: b" in page
