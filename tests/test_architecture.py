@@ -27,6 +27,7 @@ ORDER = [
     ["validation", "survival"],
     ["report"],
     ["testing", "demo"],
+    ["benchmark"],
     ["cli"],
 ]
 RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}

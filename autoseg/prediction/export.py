@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autoseg.data.labels import LabelScheme
+from autoseg.prediction.deciding import decide, decided_slabs
 from autoseg.prediction.refining import Scores, refined_slabs
 from autoseg.prediction.sums import SLAB_BYTES, Box
 from autoseg.preprocessing.case import Placement, restore
@@ -44,15 +45,18 @@ def export(
     for box in boxes or [(slice(0, shape[1]), slice(0, shape[2]))]:
         rows, columns = (side.stop - side.start for side in box)
         depth = max(1, SLAB_BYTES // (4 * labels.output_channels * rows * columns))
+        if len(members) == 1 and kept is None:
+            slabs = decided_slabs(members[0], shape, labels, depth=depth, box=box)
+            for first, decided in zip(range(0, shape[0], depth), slabs, strict=True):
+                classes[first : first + depth, box[0], box[1]] = decided
+            continue
         parts = [refined_slabs(member, shape, depth=depth, box=box) for member in members]
-        for first, slabs in zip(range(0, shape[0], depth), zip(*parts, strict=True), strict=True):
+        for first, each in zip(range(0, shape[0], depth), zip(*parts, strict=True), strict=True):
             within = (slice(first, first + depth), box[0], box[1])
-            scores, threshold = slabs[0], 0.0
-            if len(slabs) > 1 or kept is not None:
-                scores, threshold = torch.stack([to_probabilities(slab, labels) for slab in slabs]).mean(0), 0.5
+            scores = torch.stack([to_probabilities(slab, labels) for slab in each]).mean(0)
             if kept is not None:
                 kept[:, within[0], within[1], within[2]] = scores.cpu().numpy()
-            classes[within] = decide(scores, labels, threshold=threshold)
+            classes[within] = decide(scores, labels, threshold=0.5)
     values = labels.decode(restore(classes, placement, 0))
     return Exported(values, None if kept is None else _restored_probabilities(kept, labels, placement))
 
@@ -60,22 +64,6 @@ def export(
 def to_probabilities(logits: Tensor, labels: LabelScheme) -> Tensor:
     """Probabilities of the logits (channel, ...): a sigmoid for each region, or the softmax over classes."""
     return torch.sigmoid(logits) if labels.target == "regions" else torch.softmax(logits, dim=0)
-
-
-def decide(scores: Tensor, labels: LabelScheme, *, threshold: float) -> NDArray[np.integer]:
-    """The classes (...) that scores (channel, ...) speak for.
-
-    The highest score wins, the lower class in a tie. Regions are painted where their score exceeds `threshold`.
-    """
-    if labels.target == "regions":
-        return labels.paint((scores > threshold).cpu().numpy())
-    # A running maximum is several times faster than argmax over the leading axis.
-    best = scores[0].clone()
-    classes = torch.zeros(best.shape, dtype=torch.int16, device=scores.device)
-    for index, score in enumerate(scores[1:], start=1):
-        classes.masked_fill_(score > best, index)
-        torch.maximum(best, score, out=best)
-    return classes.cpu().numpy()
 
 
 def _restored_probabilities(

@@ -11,8 +11,8 @@ from autoseg.data.image import Image
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import PredictionError
 from autoseg.planning.plan import Resampling
+from autoseg.prediction.deciding import decide
 from autoseg.prediction.ensemble import Member
-from autoseg.prediction.export import decide
 from autoseg.prediction.refining import Scores, refined_slabs
 from autoseg.prediction.sums import SLAB_BYTES
 from autoseg.preprocessing.case import Placement, Prepared, prepare

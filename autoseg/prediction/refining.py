@@ -53,14 +53,23 @@ def refined_slabs(scores: Scores, shape: Shape, *, depth: int, box: Box | None =
     Voxel grids cover the same box and the outermost voxels are repeated outside, as in skimage.transform.resize. An axis
     that keeps its size is left untouched. What is computed does not depend on `depth` and `box`.
     """
+    for slab, steps in refinable_slabs(scores, shape, depth=depth, box=box):
+        for dim, step in enumerate(steps, start=1):
+            slab = step.applied(slab, dim=dim)  # noqa: PLW2901
+        yield slab
+
+
+def refinable_slabs(
+    scores: Scores, shape: Shape, *, depth: int, box: Box | None = None
+) -> Iterator[tuple[Tensor, tuple["AxisStep", "AxisStep", "AxisStep"]]]:
+    """What `refined_slabs` are made of: logits on their own grid, and the step along each axis that refines them."""
     rows, columns = box or (slice(0, shape[1]), slice(0, shape[2]))
     y = axis_step(scores.shape[1], shape[1], scores.orders[1], rows)
     x = axis_step(scores.shape[2], shape[2], scores.orders[2], columns)
     held_slices = _Held(scores.slabs((y.source, x.source)))
     for first in range(0, shape[0], depth):
         z = axis_step(scores.shape[0], shape[0], scores.orders[0], slice(first, min(first + depth, shape[0])))
-        slab = z.applied(held_slices.only(z.source), dim=1)
-        yield x.applied(y.applied(slab, dim=2), dim=3)
+        yield held_slices.only(z.source), (z, y, x)
 
 
 class _Held:
@@ -97,6 +106,24 @@ class AxisStep:
     weight: Tensor | None = None
     matrix: Tensor | None = None
 
+    @property
+    def is_still(self) -> bool:
+        """Whether nothing changes along the axis."""
+        return self.lower is None and self.matrix is None
+
+    def neighbours(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The two voxels of `source` that each new one lies between."""
+        if self.lower is None or self.upper is None:
+            same = torch.arange(self.source.stop - self.source.start, device=device)
+            return same, same
+        return self.lower.to(device), self.upper.to(device)
+
+    def share(self, device: torch.device) -> Tensor:
+        """The weight of the upper neighbour."""
+        if self.weight is None:
+            return torch.zeros(len(self.neighbours(device)[0]), device=device)
+        return self.weight.to(device)
+
     def applied(self, values: Tensor, *, dim: int) -> Tensor:
         """`values`, which hold the voxels `source` along `dim`, on the new axis."""
         if self.matrix is not None:
@@ -104,6 +131,9 @@ class AxisStep:
             return moved.movedim(-1, dim)
         if self.lower is None or self.upper is None:
             return values
+        if dim == values.dim() - 1:
+            # Whole rows are picked many times faster than single voxels.
+            return self.applied(values.transpose(-1, -2).contiguous(), dim=dim - 1).transpose(-1, -2).contiguous()
         found = values.index_select(dim, self.lower.to(values.device))
         if self.weight is None:
             return found

@@ -10,7 +10,8 @@ from skimage.transform import resize
 from autoseg.data.image import Shape, Spacing
 from autoseg.data.labels import Label, LabelScheme, Region, train_on_regions
 from autoseg.planning.plan import Resampling
-from autoseg.prediction.export import decide, export
+from autoseg.prediction.deciding import decide, decided_slabs
+from autoseg.prediction.export import export
 from autoseg.prediction.refining import held, interpolation_orders, refined_slabs
 from autoseg.preprocessing.case import Placement
 
@@ -153,3 +154,16 @@ def test_the_order_of_members_does_not_matter() -> None:
     members = [held(torch.from_numpy(noise(3, 4, 4, 4, seed=seed)), (1, 1, 1)) for seed in range(3)]
     straight, turned = (export(m, labels=NESTED, placement=in_place((4, 4, 4))).labels for m in (members, members[::-1]))
     np.testing.assert_array_equal(straight, turned)
+
+
+@pytest.mark.parametrize("labels", [FOUR, NESTED], ids=["labels", "regions"])
+@pytest.mark.parametrize("orders", [(1, 1, 1), (0, 1, 1), (1, 1, 0)])
+@pytest.mark.parametrize("shape", [(13, 17, 11), (9, 16, 7), (5, 4, 6)])
+def test_what_all_neighbours_agree_on_is_what_interpolation_would_give(
+    shape: Shape, orders: tuple[int, int, int], labels: LabelScheme
+) -> None:
+    coarse = torch.from_numpy(noise(1, labels.output_channels, 3, 3, 3, seed=sum(shape)))
+    scores = held(torch.nn.functional.interpolate(coarse, size=(9, 8, 7), mode="trilinear")[0], orders)
+    interpolated = [decide(slab, labels, threshold=0.0) for slab in refined_slabs(scores, shape, depth=4)]
+    found = list(decided_slabs(scores, shape, labels, depth=4))
+    np.testing.assert_array_equal(np.concatenate(found), np.concatenate(interpolated))

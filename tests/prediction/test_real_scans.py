@@ -8,6 +8,7 @@ import pytest
 import SimpleITK
 
 from autoseg.data.layouts import recognise
+from autoseg.data.readers import read_header
 from autoseg.prediction.inputs import find_cases
 from autoseg.prediction.run import predict
 from tests.prediction import small
@@ -68,3 +69,38 @@ def test_a_data_sets_folder_stands_for_its_test_cases(shared_data: Path) -> None
     cases = find_cases(folder, channels=("MRI",))
     assert [case.id for case in cases] == [case.id for case in recognise(folder).test_cases]
     assert all(Path(case.images[0]).is_file() for case in cases)
+
+
+def test_two_dicom_series_are_the_channels_of_one_patient(tmp_path: Path, shared_data: Path) -> None:
+    folder = shared_data / "dicom"
+    chosen = small.plan(channels=("flair", "t1ce"), scheme="zscore", patch_size=(16, 48, 48), spacing_mm=(6.0, 3.0, 3.0))
+    model = small.write_small_model(tmp_path / "model", chosen)
+    report = predict(
+        folder, tmp_path / "out", models=[model], quality="fast", channels={"t1ce": "T1post", "flair": "FLAIR"}
+    )
+    (case,) = report.cases
+    assert (case.id, case.error is None) == (
+        "dicom",
+        read_header(folder / "FLAIR").geometry.shape == read_header(folder / "T1post").geometry.shape,
+    )
+
+
+@pytest.mark.parametrize("layout", ["LPS", "SAR", "PIR"])
+def test_a_real_scan_stored_another_way_round_is_predicted_alike(tmp_path: Path, shared_data: Path, layout: str) -> None:
+    source = sorted((shared_data / "Task04_Hippocampus" / "imagesTs").glob("[!.]*.nii.gz"))[0]
+    model = small.write_small_model(tmp_path / "model", small.plan(scheme="zscore", transpose=(1, 0, 2)))
+    stored = nib.load(source)
+    turned = stored.as_reoriented(
+        nib.orientations.ornt_transform(nib.io_orientation(stored.affine), nib.orientations.axcodes2ornt(tuple(layout)))
+    )
+    (tmp_path / "in").mkdir()
+    nib.save(stored, tmp_path / "in" / "a.nii.gz")
+    nib.save(turned, tmp_path / "in" / "b.nii.gz")
+    predict(tmp_path / "in", tmp_path / "out", models=[model], precision="fp32", mirroring=False)
+    first, second = (nib.load(tmp_path / "out" / name) for name in ("a.nii.gz", "b.nii.gz"))
+    assert nib.aff2axcodes(second.affine) == tuple(layout)
+    back = second.as_reoriented(
+        nib.orientations.ornt_transform(nib.io_orientation(second.affine), nib.io_orientation(first.affine))
+    )
+    np.testing.assert_array_equal(np.asanyarray(back.dataobj), np.asanyarray(first.dataobj))
+    assert len(np.unique(np.asanyarray(first.dataobj))) > 1

@@ -1,0 +1,177 @@
+"""What each quality of prediction costs in Dice and saves in time, on cases that the networks were not trained on."""
+
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from statistics import mean, median
+
+from pydantic import BaseModel
+
+from autoseg.artefacts import FROZEN, load
+from autoseg.data.dataset import Case, Dataset
+from autoseg.data.splits import ALL
+from autoseg.errors import PredictionError, unknown_name
+from autoseg.evaluation.pairing import Files
+from autoseg.evaluation.run import evaluate
+from autoseg.prediction.case_job import CaseJob
+from autoseg.prediction.predictor import Predictor
+from autoseg.prediction.report import CasePrediction
+from autoseg.prediction.settings import QUALITIES, chosen_settings
+from autoseg.progress import SILENT, Progress
+from autoseg.training.model_folder import Model, open_model
+from autoseg.validation import mean_dice
+from autoseg.workspace import DatasetFolder
+
+REMAKE = "autoseg_plan DATASET"
+
+
+class QualityCost(BaseModel):
+    """One quality: its settings, the mean Dice over structures (None: in no case defined), and seconds of a case.
+
+    Seconds are those of one network, from reading to writing, without loading the model; the median over cases.
+    """
+
+    model_config = FROZEN
+    quality: str
+    step: float
+    mirroring: str
+    single_window: bool
+    cases: int
+    mean_dice: float | None
+    seconds_per_case: float
+
+
+class PredictionBenchmark(BaseModel):
+    """Qualities of a model, each measured on the same cases, every case by the fold that had not seen it."""
+
+    model_config = FROZEN
+    model: str
+    configuration: str
+    folds: tuple[str, ...]
+    device: str
+    precision: str
+    costs: tuple[QualityCost, ...]
+
+
+def measure_qualities(
+    folder: DatasetFolder,
+    path: Path,
+    *,
+    qualities: Sequence[str] = tuple(QUALITIES),
+    folds: Sequence[str] = (),
+    cases_per_fold: int | None = None,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> PredictionBenchmark:
+    """Dice and seconds of each quality, over the validation cases of the `folds` (none: all trained) of a model.
+
+    `cases_per_fold` takes the first ones only. Qualities take turns fold by fold, so that whatever else the machine does
+    meets them alike. Predictions lie in the data set's folder of benchmarks. Raises PredictionError for a model that was
+    trained on all cases alone, and UnknownNameError for an unknown quality or fold.
+    """
+    for quality in qualities:
+        if quality not in QUALITIES:
+            raise unknown_name("quality", quality, QUALITIES)
+    model = open_model(path)
+    judged = [fold for fold in folds or model.folds if fold != ALL]
+    if not judged:
+        raise PredictionError(f"{path}: only fold {ALL} is trained, which has seen every case. Train one with -f 0.")
+    dataset = load(Dataset, folder.dataset_file, remake=REMAKE)
+    runs: dict[str, list[_Run]] = {quality: [] for quality in qualities}
+    pairs = [(fold, quality) for fold in judged for quality in qualities]
+    predictor = None
+    for fold, quality in progress.track(pairs, description="qualities", total=len(pairs)):
+        settings = chosen_settings(quality, device=device)
+        predictor = Predictor.open(path, folds=[fold], settings=settings)
+        output = folder.path / "benchmarks" / "prediction" / model.card.name / quality / f"fold_{fold}"
+        cases = _validation_cases(model, dataset, fold)[:cases_per_fold]
+        runs[quality].append(_run(predictor, cases, output))
+    assert predictor is not None, "there is a fold and a quality"
+    return PredictionBenchmark(
+        model=model.card.name,
+        configuration=model.configuration.name,
+        folds=tuple(judged),
+        device=str(predictor.device),
+        precision=predictor.precision.name,
+        costs=tuple(_cost(quality, found) for quality, found in runs.items()),
+    )
+
+
+class _Run(BaseModel):
+    """A fold's cases at one quality."""
+
+    dice: float | None
+    seconds: tuple[float, ...]
+
+
+def _run(predictor: Predictor, cases: Sequence[Case], output: Path) -> _Run:
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    job = CaseJob(predictor, output, probabilities=False)
+    reports = [_whole(job.predict(case)) for case in cases]
+    found = evaluate(output, partial(_references, cases), labels=predictor.labels, workers=1)
+    return _Run(dice=mean_dice(found), seconds=tuple(sum(report.seconds.values()) for report in reports))
+
+
+def _whole(report: CasePrediction) -> CasePrediction:
+    if report.error is not None:
+        raise PredictionError(report.error)
+    return report
+
+
+def _references(cases: Sequence[Case], _predicted: Sequence[str]) -> Files:
+    return {case.id: Path(case.label) for case in cases if case.label is not None}
+
+
+def _validation_cases(model: Model, dataset: Dataset, fold: str) -> list[Case]:
+    """The cases that a fold was not trained on, with absolute paths."""
+    if fold not in model.splits.names:
+        raise unknown_name("fold", fold, model.splits.names)
+    names = set(model.splits.folds[int(fold)].validation)
+    return [
+        Case(
+            id=case.id,
+            images=tuple(str(path.absolute()) for path in case.image_paths(dataset.folder)),
+            label=str(case.label_path(dataset.folder)),
+        )
+        for case in dataset.cases
+        if case.id in names
+    ]
+
+
+def _cost(quality: str, runs: Sequence[_Run]) -> QualityCost:
+    chosen = QUALITIES[quality]
+    dice = [run.dice for run in runs if run.dice is not None]
+    seconds = [value for run in runs for value in run.seconds]
+    return QualityCost(
+        quality=quality,
+        step=chosen.step,
+        mirroring=chosen.mirroring,
+        single_window=chosen.single_window,
+        cases=len(seconds),
+        mean_dice=mean(dice) if dice else None,
+        seconds_per_case=median(seconds),
+    )
+
+
+def quality_lines(found: PredictionBenchmark) -> list[str]:
+    """A table in Markdown: each quality with its Dice, its seconds a case, and both beside the most thorough one."""
+    best = found.costs[-1]
+    where = f"{best.cases} validation cases, {found.precision} on {found.device}"
+    lines = [
+        f"{found.model}, folds {', '.join(found.folds)}, {where}",
+        "",
+        "| quality | step | mirroring | single window | mean Dice | Dice lost | seconds a case | times as fast |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for cost in found.costs:
+        known = cost.mean_dice is not None and best.mean_dice is not None
+        dice = f"{cost.mean_dice:.4f}" if known else "not defined"
+        lost = f"{(best.mean_dice or 0) - (cost.mean_dice or 0):+.4f}" if known else ""
+        lines.append(
+            f"| {cost.quality} | {cost.step:g} | {cost.mirroring} | {'yes' if cost.single_window else 'no'} | {dice} "
+            f"| {lost} "
+            f"| {cost.seconds_per_case:.2f} | {best.seconds_per_case / max(cost.seconds_per_case, 1e-9):.1f} |"
+        )
+    return lines
