@@ -56,6 +56,10 @@ class SurvivalError(AutosegError):
     """A clinical table, features or a survival model are not what they should be."""
 
 
+class BenchmarkError(AutosegError):
+    """A benchmark cannot be run with what it was given."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """The error for a `name` outside `known`, with the nearest known name first.
 

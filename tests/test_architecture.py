@@ -31,7 +31,20 @@ ORDER = [
     ["cli"],
 ]
 RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}
-COMMANDS = ["app", "plan", "preprocess", "train", "predict", "evaluate", "report", "survival", "import_", "export", "demo"]
+COMMANDS = [
+    "app",
+    "plan",
+    "preprocess",
+    "train",
+    "predict",
+    "evaluate",
+    "report",
+    "survival",
+    "import_",
+    "export",
+    "benchmark",
+    "demo",
+]
 
 
 def part_of(file: Path) -> str:

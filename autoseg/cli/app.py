@@ -15,6 +15,7 @@ COMMANDS = {
     "survival": "days of survival from segmentations and clinical data",
     "export": "write a model to one file, or as an ONNX graph",
     "import": "take over a model of nnU-Net, or one from a file",
+    "benchmark": "measure steps, preprocessing and configurations on this machine, beside nnU-Net",
     "demo": "run everything on a small made-up data set",
 }
 

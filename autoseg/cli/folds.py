@@ -1,15 +1,21 @@
-"""Folds on the command line: `-f 0 1 2`, `-f 0,1,2`, `-f 0 -f 1` and `-f all` mean what they seem to."""
+"""Folds and lists on the command line: `-f 0 1 2`, `-f 0,1,2`, `-f 0 -f 1` and `-f all` mean what they seem to."""
 
 import re
 from collections.abc import Iterator, Sequence
 
 FOLD_OPTIONS = ("-f", "--fold")
 
+LIST_OPTIONS = ("--configurations", "--recipes", "--folds")
+"""Options that all words up to the next option belong to."""
+
 _FOLD = re.compile(r"all|\d+(,\d+)*")
 
 
 def spread(words: Sequence[str]) -> list[str]:
-    """The words of a command line with `-f` before each of the folds that follow one; parsers take one value each."""
+    """The words of a command line with `-f` before each of the folds that follow one; parsers take one value each.
+
+    Options that take lists stand before each of their words in the same way.
+    """
     return list(_spread(words))
 
 
@@ -17,10 +23,10 @@ def _spread(words: Sequence[str]) -> Iterator[str]:
     option = None
     is_first = False
     for word in words:
-        if word in FOLD_OPTIONS:
+        if word in FOLD_OPTIONS or word in LIST_OPTIONS:
             option, is_first = word, True
         elif option is not None and not is_first:
-            if _FOLD.fullmatch(word):
+            if (option in LIST_OPTIONS and not word.startswith("-")) or _FOLD.fullmatch(word):
                 yield option
             else:
                 option = None

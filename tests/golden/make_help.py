@@ -11,9 +11,24 @@ from pathlib import Path
 
 HERE = Path(__file__).parent / "help"
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
-COMMANDS = ("plan", "preprocess", "train", "predict", "evaluate", "report", "survival", "export", "import", "demo")
+COMMANDS = (
+    "plan",
+    "preprocess",
+    "train",
+    "predict",
+    "evaluate",
+    "report",
+    "survival",
+    "export",
+    "import",
+    "benchmark",
+    "demo",
+)
 PROGRAMS = ("autoseg", *(f"autoseg_{name}" for name in COMMANDS))
-GROUPS = {"autoseg_survival": ("features", "train", "predict")}
+GROUPS = {
+    "autoseg_survival": ("features", "train", "predict"),
+    "autoseg_benchmark": ("step", "preprocessing", "run", "peer", "hardware"),
+}
 """Programs with subcommands: the help of each stands below that of the program."""
 WIDTH = 100
 

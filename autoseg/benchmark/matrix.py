@@ -1,0 +1,254 @@
+"""Several ways to train compared under the same budget: each is trained, predicts its held-out cases and is evaluated.
+
+Run as a program it makes one row, see autoseg/benchmark/apart.py: a row that fails, or is killed, leaves the others alone.
+"""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel
+
+from autoseg import cascade
+from autoseg.artefacts import FROZEN, digest, load, save
+from autoseg.benchmark.apart import answered, requested
+from autoseg.benchmark.rows import Row, Table, mean_dice, scores_of
+from autoseg.benchmark.setting import Setting
+from autoseg.benchmark.timing import this_machine
+from autoseg.errors import ArtefactError, AutosegError, BenchmarkError
+from autoseg.evaluation.evaluate import Evaluation
+from autoseg.evaluation.run import EVALUATION_FILE
+from autoseg.planning.plan import Plan
+from autoseg.planning.recipes import load_recipe
+from autoseg.prediction.report import PredictionReport
+from autoseg.prediction.run import REPORT_FILE
+from autoseg.progress import SILENT, Progress
+from autoseg.training.fold import FoldResult
+from autoseg.training.model_folder import VALIDATION_FOLDER, fold_folder, network_of, open_model
+from autoseg.validation import WholeCases
+
+HISTORY_FILE = "history.jsonl"
+
+logger = logging.getLogger(__name__)
+
+
+class Wanted(BaseModel):
+    """What a row is made from; the same is not made twice."""
+
+    model_config = FROZEN
+    plan: str
+    configuration: str
+    recipe: str | None
+    folds: tuple[str, ...]
+    settings: tuple[str, ...]
+    budget_s: float | None
+    device: str
+    threads: int
+
+    @property
+    def name(self) -> str:
+        """What the row is called."""
+        return self.configuration if self.recipe is None else f"{self.recipe} {self.configuration}"
+
+
+class Stored(BaseModel):
+    """A finished row and the digest of what was wanted."""
+
+    model_config = FROZEN
+    made_from: str
+    row: Row
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every row gets: seconds of training, or a number of steps where `iterations` is given; and the seed."""
+
+    seconds: float | None
+    iterations: int | None
+    seed: int
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """As settings of the plan."""
+        steps = self.iterations
+        fixed = (
+            ()
+            if steps is None
+            else (f"training.epochs={max(1, steps // 50)}", f"training.iterations_per_epoch={min(50, steps)}")
+        )
+        return (f"training.seed={self.seed}", *fixed)
+
+
+def combinations(plan: Plan, configurations: Sequence[str], recipes: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Each configuration with each recipe that is made for its dimensions, alone where there are no recipes.
+
+    Raises BenchmarkError for a recipe that fits none of them, UnknownNameError for an unknown one.
+    """
+    if not recipes:
+        return [(name, None) for name in configurations]
+    found: list[tuple[str, str | None]] = []
+    for name in recipes:
+        recipe = load_recipe(name)
+        fitting = [one for one in configurations if recipe.dimensions in (None, plan.configurations[one].dimensions)]
+        if not fitting:
+            raise BenchmarkError(
+                f"recipe {name} is for networks in {recipe.dimensions} dimensions; none of {', '.join(configurations)} is. "
+                "Name one with --configurations."
+            )
+        found += [(one, recipe.name) for one in fitting]
+    return found
+
+
+def compare(
+    setting: Setting,
+    wanted: Sequence[tuple[str, str | None]],
+    *,
+    folds: Sequence[str],
+    budget: Budget,
+    progress: Progress = SILENT,
+) -> Table:
+    """The table of all combinations; rows that were made before with the very same settings are taken from there."""
+    rows = []
+    for configuration, recipe in progress.track(wanted, description="rows", total=len(wanted)):
+        one = Wanted(
+            plan=digest(setting.plan),
+            configuration=configuration,
+            recipe=recipe,
+            folds=tuple(folds),
+            settings=budget.settings,
+            budget_s=budget.seconds,
+            device=str(setting.device),
+            threads=setting.threads,
+        )
+        rows.append(_row(setting, one))
+    machine = this_machine(device=str(setting.device), threads=setting.threads)
+    return Table(
+        dataset=setting.plan.dataset,
+        machine=machine,
+        budget_s=budget.seconds,
+        iterations=budget.iterations,
+        seed=budget.seed,
+        rows=tuple(rows),
+    )
+
+
+def _row(setting: Setting, wanted: Wanted) -> Row:
+    made_from = digest(wanted)
+    file = setting.results / "rows" / f"{made_from}.json"
+    try:
+        stored = load(Stored, file, remake="autoseg_benchmark run")
+        if stored.made_from == made_from:
+            return stored.row
+    except ArtefactError:
+        logger.debug("%s is made now", wanted.name)
+    own = replace(setting, configuration=setting.plan.configurations[wanted.configuration])
+    try:
+        row = Row.model_validate_json(answered("autoseg.benchmark.matrix", own, wanted=wanted.model_dump(mode="json")))
+    except BenchmarkError as error:
+        logger.warning("%s failed: %s", wanted.name, error)
+        return _failed(wanted, str(error))
+    if row.failed is None:
+        save(Stored(made_from=made_from, row=row), file)
+    else:
+        logger.warning("%s failed: %s", wanted.name, row.failed)
+    return row
+
+
+def _failed(wanted: Wanted, reason: str) -> Row:
+    return Row(
+        name=wanted.name,
+        configuration=wanted.configuration,
+        recipe=wanted.recipe,
+        folds=wanted.folds,
+        budget_s=wanted.budget_s,
+        failed=reason,
+    )
+
+
+def make_row(setting: Setting, wanted: Wanted) -> Row:
+    """Train, predict and evaluate one combination; an interrupted one goes on where it was."""
+    try:
+        results = cascade.train(
+            setting.folder,
+            wanted.configuration,
+            recipe=wanted.recipe,
+            folds=wanted.folds,
+            name=f"benchmark_{digest(wanted)}",
+            settings=wanted.settings,
+            time_budget_s=None if wanted.budget_s is None else wanted.budget_s * len(wanted.folds),
+            device=wanted.device,
+            threads=wanted.threads,
+            judge=WholeCases(setting.folder),
+        )
+    except AutosegError as error:
+        return _failed(wanted, str(error))
+    return _measured(wanted, results)
+
+
+def _measured(wanted: Wanted, results: Sequence[FoldResult]) -> Row:
+    model = open_model(results[0].model)
+    folders = [fold_folder(model.path, result.card.fold) for result in results]
+    evaluations = [
+        load(Evaluation, folder / VALIDATION_FOLDER / EVALUATION_FILE, remake="autoseg_train") for folder in folders
+    ]
+    reports = [
+        load(PredictionReport, folder / VALIDATION_FOLDER / REPORT_FILE, remake="autoseg_train") for folder in folders
+    ]
+    epochs = [row for folder in folders for row in _history(folder)]
+    steps = sum(row["steps"] for row in epochs)
+    cases = [case for report in reports for case in report.cases]
+    scores = scores_of(evaluations)
+    memory = [row["memory_bytes"] for row in epochs if row["memory_bytes"] is not None]
+    return Row(
+        name=wanted.name,
+        configuration=wanted.configuration,
+        recipe=wanted.recipe,
+        folds=wanted.folds,
+        budget_s=wanted.budget_s,
+        steps=steps,
+        batch_size=model.configuration.batch_size,
+        step_s=sum(row["seconds_per_step"] * row["steps"] for row in epochs) / max(steps, 1),
+        case_s=sum(sum(case.seconds.values()) for case in cases) / len(cases) if cases else None,
+        peak_bytes=max(memory, default=None),
+        parameters=results[0].card.parameters,
+        gflop=gflop_of(model.plan, wanted.configuration),
+        mean_dice=mean_dice(scores),
+        scores=scores,
+    )
+
+
+def _history(folder: Path) -> list[dict[str, Any]]:
+    lines = (folder / HISTORY_FILE).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line.strip()]
+
+
+def gflop_of(plan: Plan, configuration: str) -> float:
+    """10^9 floating point operations of one patch through the network, forward; nothing is computed."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.utils.flop_counter import FlopCounterMode
+
+    one = plan.configurations[configuration]
+    with FakeTensorMode(), FlopCounterMode(display=False) as counter, torch.no_grad():
+        network_of(plan, one)(torch.empty(1, plan.input_channels(one), *one.patch_size))
+    return float(counter.get_total_flops()) / 1e9
+
+
+def main() -> None:
+    """Make the row that is asked for and print it."""
+    begun = time.monotonic()
+    setting, request = requested()
+    asked: Mapping[str, Any] = request["wanted"]
+    wanted = Wanted.model_validate({**asked, "folds": tuple(asked["folds"]), "settings": tuple(asked["settings"])})
+    row = make_row(setting, wanted)
+    logger.debug("%s took %.0f s", wanted.name, time.monotonic() - begun)
+    sys.stdout.write("\n" + row.model_dump_json() + "\n")
+
+
+if __name__ == "__main__":
+    main()

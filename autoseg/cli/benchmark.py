@@ -1,0 +1,234 @@
+"""`autoseg_benchmark`: what training, preprocessing and whole configurations take here, beside others."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autoseg.cli.console import bars, command_group, print_json
+from autoseg.cli.train import seconds_of
+from autoseg.errors import BenchmarkError
+
+if TYPE_CHECKING:
+    from autoseg.benchmark.nnunet import NnUnet
+    from autoseg.benchmark.setting import Setting
+
+Dataset = Annotated[str | None, typer.Argument(help="Planned data set (default: the last).")]
+Configuration = Annotated[str, typer.Option("-c", "--configuration", help="Configuration of the plan.")]
+WorkspaceFolder = Annotated[Path | None, typer.Option("-w", "--workspace", help="Where plans and models lie.")]
+Peer = Annotated[str | None, typer.Option("--peer", help="Program to measure in turn: nnunet.", metavar="NAME")]
+Python = Annotated[Path | None, typer.Option("--python", help="Interpreter of the peer's environment.", metavar="PATH")]
+Pairs = Annotated[int, typer.Option("--pairs", min=1, help="How often the two take turns.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Any value of the plan, e.g. 3d_fullres.batch_size=2.", metavar="K=V")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Processor cores to use.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result for machines.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")]
+
+
+def step(
+    dataset: Dataset = None,
+    *,
+    configuration: Configuration = "3d_fullres",
+    workspace: WorkspaceFolder = None,
+    peer: Peer = None,
+    python: Python = None,
+    pairs: Pairs = 3,
+    steps: Annotated[int, typer.Option("--steps", min=2, help="Steps of each run, after two to warm up.")] = 10,
+    settings: Settings = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Seconds of a training step and the share of waiting for data; beside a peer with the same plan, network and batch."""
+    from autoseg.benchmark.report import step_lines
+    from autoseg.benchmark.step import measure_steps
+
+    setting = _setting(dataset, configuration, workspace, settings=settings, device=device, threads=threads)
+    progress = bars(quiet or as_json)
+    found = measure_steps(setting, peer=_peer(peer, python, setting), pairs=pairs, steps=steps, progress=progress)
+    _keep(found, setting, f"step_{configuration}.json")
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        print("\n".join(step_lines(found)))
+
+
+def preprocessing(
+    dataset: Dataset = None,
+    *,
+    configuration: Configuration = "3d_fullres",
+    workspace: WorkspaceFolder = None,
+    peer: Peer = None,
+    python: Python = None,
+    pairs: Pairs = 3,
+    settings: Settings = None,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Processes of each program.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Cases preprocessed per second and the memory it takes; beside a peer with the same plan and number of processes."""
+    from autoseg.benchmark.preprocessing import measure_preprocessing
+    from autoseg.benchmark.report import preprocessing_lines
+
+    setting = _setting(dataset, configuration, workspace, settings=settings, device="cpu", threads=threads)
+    progress = bars(quiet or as_json)
+    found = measure_preprocessing(setting, peer=_peer(peer, python, setting), pairs=pairs, progress=progress)
+    _keep(found, setting, f"preprocessing_{configuration}.json")
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        print("\n".join(preprocessing_lines(found)))
+
+
+def run(
+    dataset: Dataset = None,
+    *,
+    configurations: Annotated[
+        list[str] | None, typer.Option("--configurations", help="Configurations of the plan, one or several (all).")
+    ] = None,
+    recipes: Annotated[
+        list[str] | None,
+        typer.Option("--recipes", help="Recipes, one or several: each with every configuration that it is made for."),
+    ] = None,
+    folds: Annotated[list[str] | None, typer.Option("--folds", help="Folds that each row is trained on (0).")] = None,
+    time_budget: Annotated[
+        str | None, typer.Option("--time-budget", help="Training time of each row and fold, e.g. 10m.", metavar="TIME")
+    ] = None,
+    iterations: Annotated[int | None, typer.Option("--iterations", min=1, help="Steps of each row instead.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of every row.")] = 0,
+    workspace: WorkspaceFolder = None,
+    settings: Settings = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train, predict and evaluate configurations and recipes under the same budget; one table and a picture of them.
+
+    Rows that are finished are not made again; one that fails is reported and does not stop the rest.
+    """
+    from autoseg.benchmark.matrix import Budget, combinations, compare
+    from autoseg.benchmark.pareto import draw_pareto
+    from autoseg.benchmark.report import table_lines
+
+    if (time_budget is None) == (iterations is None):
+        raise BenchmarkError("the rows need the same budget: name one of --time-budget 10m and --iterations N.")
+    budget = Budget(None if time_budget is None else seconds_of(time_budget), iterations, seed)
+    first, *_ = configurations or ["3d_fullres"]
+    setting = _setting(dataset, first, workspace, settings=settings, device=device, threads=threads)
+    wanted = combinations(setting.plan, configurations or list(setting.plan.configurations), recipes or ())
+    table = compare(setting, wanted, folds=folds or ["0"], budget=budget, progress=bars(quiet or as_json))
+    _keep(table, setting, "run.json")
+    picture = setting.results / "run.png"
+    draw_pareto(table, picture)
+    if as_json:
+        print_json(table.model_dump(mode="json"))
+    else:
+        print("\n".join(table_lines(table)))
+        print(f"Written: {setting.results / 'run.json'}, {picture}")
+
+
+def peer(
+    name: Annotated[str, typer.Argument(help="The program to compare with: nnunet.")],
+    dataset: Dataset = None,
+    *,
+    python: Annotated[Path, typer.Option("--python", help="Interpreter of its environment.", metavar="PATH")],
+    configuration: Configuration = "3d_fullres",
+    time_budget: Annotated[
+        str | None, typer.Option("--time-budget", help="Training time of both, e.g. 10m.", metavar="TIME")
+    ] = None,
+    iterations: Annotated[int | None, typer.Option("--iterations", min=1, help="Steps of both instead.")] = None,
+    step_seconds: Annotated[
+        float | None,
+        typer.Option("--step-seconds", min=0.001, help="The peer's step as measured before, instead of measuring it now."),
+    ] = None,
+    fold: Annotated[str, typer.Option("--fold", help="Fold to train, or all.")] = "all",
+    workspace: WorkspaceFolder = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train another program and autoseg with the same budget on the same cases, and score both on the test cases."""
+    from autoseg.benchmark.budgeted import compare_with_peer
+    from autoseg.benchmark.report import comparison_lines
+
+    if (time_budget is None) == (iterations is None):
+        raise BenchmarkError("both need the same budget: name one of --time-budget 10m and --iterations N.")
+    setting = _setting(dataset, configuration, workspace, settings=None, device=device, threads=threads, fold=fold)
+    other = _peer(name, python, setting)
+    assert other is not None, "a peer is named"
+    budget_s = None if time_budget is None else seconds_of(time_budget)
+    found = compare_with_peer(setting, other, budget_s=budget_s, iterations=iterations, step_s=step_seconds)
+    _keep(found, setting, f"peer_{name}_{time_budget or iterations}.json")
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        print("\n".join(comparison_lines(found)))
+
+
+def hardware(
+    *,
+    workspace: WorkspaceFolder = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Measure training, prediction, loading and export on this machine beside recorded ones, and say what limits it."""
+    from autoseg.benchmark.hardware import measure_hardware
+    from autoseg.benchmark.report import hardware_lines
+    from autoseg.workspace import open_workspace
+
+    found = measure_hardware(device=device, threads=threads, folder=open_workspace(workspace).root)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        print("\n".join(hardware_lines(found)))
+
+
+def _setting(
+    dataset: str | None,
+    configuration: str,
+    workspace: Path | None,
+    *,
+    settings: list[str] | None,
+    device: str,
+    threads: int | None,
+    fold: str = "0",
+) -> "Setting":
+    from autoseg.benchmark.setting import setting_of
+    from autoseg.workspace import open_workspace
+
+    folder = open_workspace(workspace).chosen(dataset)
+    return setting_of(folder, configuration, settings=settings or (), device=device, threads=threads, fold=fold)
+
+
+def _peer(name: str | None, python: Path | None, setting: "Setting") -> "NnUnet | None":
+    from autoseg.benchmark.nnunet import NnUnet
+    from autoseg.errors import unknown_name
+
+    if name is None:
+        if python is not None:
+            raise BenchmarkError("--python names the environment of a peer: say which with --peer nnunet.")
+        return None
+    if name != "nnunet":
+        raise unknown_name("peer", name, ("nnunet",))
+    if python is None:
+        raise BenchmarkError("--peer nnunet: name the interpreter of its environment with --python PATH.")
+    return NnUnet(python=python.absolute(), folder=setting.results / "nnunet", setting=setting)
+
+
+def _keep(found: object, setting: "Setting", name: str) -> None:
+    from pydantic import BaseModel
+
+    from autoseg.artefacts import save
+
+    assert isinstance(found, BaseModel), "benchmarks are artefacts"
+    save(found, setting.results / name)
+
+
+main = command_group(step=step, preprocessing=preprocessing, run=run, peer=peer, hardware=hardware)
