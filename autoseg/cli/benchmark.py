@@ -190,6 +190,47 @@ def hardware(
         print("\n".join(hardware_lines(found)))
 
 
+def prediction(
+    dataset: Dataset = None,
+    *,
+    models: Annotated[
+        list[str] | None, typer.Option("-m", "--model", help="Model folder, or the name of one.", metavar="MODEL")
+    ] = None,
+    folds: Annotated[list[str] | None, typer.Option("-f", "--fold", help="Fold (default: each trained one).")] = None,
+    qualities: Annotated[
+        list[str] | None, typer.Option("--quality", help="fast, balanced or best (default: each).", metavar="NAME")
+    ] = None,
+    cases: Annotated[int | None, typer.Option("--cases", min=1, help="Only so many cases of each fold.")] = None,
+    workspace: WorkspaceFolder = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """What each quality of prediction costs in Dice and takes in time, on cases that the networks have not seen."""
+    from autoseg.artefacts import save
+    from autoseg.benchmark.prediction import measure_qualities, quality_lines
+    from autoseg.prediction.ensemble import choose_models
+    from autoseg.prediction.settings import QUALITIES
+    from autoseg.workspace import open_workspace
+
+    folder = open_workspace(workspace).chosen(dataset)
+    (path,) = choose_models(folder, names=models or [])[:1]
+    found = measure_qualities(
+        folder,
+        path,
+        qualities=qualities or tuple(QUALITIES),
+        folds=folds or (),
+        cases_per_fold=cases,
+        device=device,
+        progress=bars(quiet or as_json),
+    )
+    save(found, folder.path / "benchmarks" / f"prediction_{found.model}.json")
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        print("\n".join(quality_lines(found)))
+
+
 def _setting(
     dataset: str | None,
     configuration: str,
@@ -231,4 +272,4 @@ def _keep(found: object, setting: "Setting", name: str) -> None:
     save(found, setting.results / name)
 
 
-main = command_group(step=step, preprocessing=preprocessing, run=run, peer=peer, hardware=hardware)
+main = command_group(step=step, preprocessing=preprocessing, run=run, peer=peer, hardware=hardware, prediction=prediction)

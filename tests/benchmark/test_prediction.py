@@ -2,12 +2,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from autoseg.artefacts import save
 from autoseg.benchmark.prediction import measure_qualities, quality_lines
+from autoseg.cli.benchmark import main
 from autoseg.data.dataset import Case, Dataset
 from autoseg.errors import PredictionError, UnknownNameError
-from autoseg.workspace import DatasetFolder
+from autoseg.workspace import DatasetFolder, open_workspace
 from tests.prediction import small
 
 KNOWN = "tests.prediction.small:brightness"
@@ -60,3 +62,14 @@ def test_a_model_that_has_seen_every_case_and_names_that_do_not_exist_are_refuse
         measure_qualities(folder, model, device="cpu")
     with pytest.raises(UnknownNameError, match="Did you mean 'best'"):
         measure_qualities(folder, model, qualities=["bst"])
+
+
+def test_the_command_prints_dice_beside_time_and_keeps_both(folder: DatasetFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOSEG_WORKSPACE", str(folder.path.parent))
+    save(small.plan(kind=KNOWN), folder.plan_file)
+    open_workspace().remember("Small")
+    small.write_small_model(folder.models / "known", small.plan(kind=KNOWN))
+    done = CliRunner().invoke(main, ["prediction", "--quality", "fast", "--device", "cpu", "-q"])
+    assert done.exit_code == 0, done.output
+    assert "| fast | 0.8 | none | yes | 1.0000 | +0.0000 |" in done.stdout
+    assert (folder.path / "benchmarks" / "prediction_known.json").exists()

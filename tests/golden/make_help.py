@@ -27,7 +27,7 @@ COMMANDS = (
 PROGRAMS = ("autoseg", *(f"autoseg_{name}" for name in COMMANDS))
 GROUPS = {
     "autoseg_survival": ("features", "train", "predict"),
-    "autoseg_benchmark": ("step", "preprocessing", "run", "peer", "hardware"),
+    "autoseg_benchmark": ("step", "preprocessing", "run", "peer", "hardware", "prediction"),
 }
 """Programs with subcommands: the help of each stands below that of the program."""
 WIDTH = 100
