@@ -49,6 +49,10 @@ class WholeCases:
     progress: Progress = SILENT
     workers: int | None = None
 
+    def __getstate__(self) -> dict[str, object]:
+        """What goes to another process: a progress bar stays where the terminal is."""
+        return {"folder": self.folder, "progress": SILENT, "workers": self.workers}
+
     def cases(
         self,
         network: nn.Module,

@@ -487,7 +487,7 @@ def test_training_falls_back_from_a_truncated_checkpoint_to_the_one_before_it(pl
     assert done.code == 0, done.err
     assert f"{broken_off / 'checkpoint.pt'}: cannot be read" in done.err
     assert "falling back to the checkpoint before it" in done.err
-    assert "resumed after epoch" in done.err
+    assert "; resumed at epoch" in done.err
     assert (broken_off / "weights_final.safetensors").exists()
 
 

@@ -1,6 +1,8 @@
 """Whole held-out cases: now and then while a fold is trained, and all of them at its end."""
 
 import json
+import pickle
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +12,7 @@ from typer.testing import CliRunner
 
 from autoseg.artefacts import load
 from autoseg.cascade import train
+from autoseg.cli.console import bars
 from autoseg.cli.train import main
 from autoseg.data.readers import read_labels
 from autoseg.evaluation.evaluate import Evaluation
@@ -110,6 +113,17 @@ def test_every_other_epoch_whole_cases_stand_beside_the_pseudo_dice(planned):
     run(planned, name="often", settings=["training.epochs=4", "training.validate_every=2"], observer=seen)
     assert [len(row.case_dice) for row in seen.rows] == [0, 1, 0, 1]
     assert seen.rows[3].mean_case_dice == seen.rows[3].case_dice[0]
+
+
+def test_a_judge_goes_to_another_process_without_its_progress_bar(planned):
+    judge = WholeCases(planned.folder, progress=bars(False), workers=2)
+    sent = pickle.loads(pickle.dumps(replace(judge, progress=Unsendable())))
+    assert (sent.folder, sent.workers) == (judge.folder, 2)
+
+
+class Unsendable:
+    def __reduce__(self):
+        raise TypeError("a bar holds locks")
 
 
 class Always(torch.nn.Module):

@@ -80,16 +80,17 @@ class _FoldLines:
     def started(self, start: "Start") -> None:
         """A line about the fold."""
         self._names = start.output_names
-        resumed = f", resumed after epoch {start.first_epoch}" if start.first_epoch else ""
+        at = f"epoch {start.first_epoch}, step {start.first_step}"
+        resumed = f", resumed at {at}" if start.first_epoch or start.first_step else ""
         self._display.say(self._fold, f"{start.training_cases} cases to train on, {start.device}{resumed}")
 
     def stepped(self, step: "Step") -> None:
         """The live line anew, or a plain line now and then."""
         if self._is_live:
-            self._display.show(self._fold, step_line(step, self._last))
+            self._display.show(self._fold, step_line(step, self._last, self._names))
         elif time.monotonic() - self._said_s >= EVERY_S:
             self._said_s = time.monotonic()
-            self._display.say(self._fold, step_line(step, self._last))
+            self._display.say(self._fold, step_line(step, self._last, self._names))
 
     def pictured(self, example: "Example") -> None:
         """Nothing."""

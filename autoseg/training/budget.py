@@ -119,7 +119,8 @@ class StepPace:
 
     def left_s(self, position: Position) -> float | None:
         """The remaining steps and validations at the measured speed."""
-        if position.step_s is None:
+        # The first step also warms up the libraries: going by it the end would seem far away.
+        if position.step_s is None or (position.epoch == 0 and position.iteration < 2):
             return None
         epochs = self.epochs - position.epoch
         # Without a measurement a validation batch, which has no backward pass, costs about half a step.

@@ -38,22 +38,12 @@ def fitted_to_budget(plan: Plan, configuration: str, *, step_s: float, budget_s:
     rate or schedule the others.
     """
     steps = budget_s / step_s
-    if steps < FEWEST_STEPS:
-        minutes = math.ceil(FEWEST_STEPS * step_s / 60)
-        logger.warning(
-            "a time budget of %.3g min has room for %d steps of %.3g s (batch %d): too few to learn from. Give at least "
-            "%d min a fold, train fewer folds at a time, or plan smaller patches (autoseg_plan DATASET --gpu-memory GB).",
-            budget_s / 60,
-            int(steps),
-            step_s,
-            plan.configurations[configuration].batch_size,
-            minutes,
-        )
     if steps >= ENOUGH_STEPS:
         return plan
     by_hand = {setting.partition("=")[0].strip() for setting in settings}
     planned = plan.configurations[configuration]
     batch = planned.batch_size if f"{configuration}.batch_size" in by_hand else _batch(planned, steps=steps)
+    _warn_of_too_few(batch, step_s=step_s * batch / planned.batch_size, budget_s=budget_s)
     chosen: dict[str, str | float] = {}
     for group, kept_with in ((OPTIMISATION, (*OPTIMISATION, "schedule")), (AUGMENTATION, AUGMENTATION)):
         if not any(f"training.{key}" in by_hand or _is_changed(plan.training, key) for key in kept_with):
@@ -71,6 +61,21 @@ def fitted_to_budget(plan: Plan, configuration: str, *, step_s: float, budget_s:
             "training": plan.training.model_copy(update=chosen),
             "decisions": (*plan.decisions, decision),
         }
+    )
+
+
+def _warn_of_too_few(batch: int, *, step_s: float, budget_s: float) -> None:
+    """Say so where hardly any step fits; `step_s` is for the batch that will be trained with."""
+    if budget_s >= FEWEST_STEPS * step_s:
+        return
+    logger.warning(
+        "a time budget of %.3g min has room for about %d steps of %.3g s (batch %d): too few to learn from. Give at least "
+        "%d min a fold, train fewer folds at a time, or plan smaller patches (autoseg_plan DATASET --gpu-memory GB).",
+        budget_s / 60,
+        max(1, int(budget_s / step_s)),
+        step_s,
+        batch,
+        math.ceil(FEWEST_STEPS * step_s / 60),
     )
 
 

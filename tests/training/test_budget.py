@@ -11,6 +11,7 @@ def test_progress_and_time_left_of_steps_worked_out_by_hand():
     assert pace.progress(position) == 15 / 40
     assert pace.left_s(position) == 25 * 2 + 3 * (2 * 1 + 3)
     assert pace.left_s(Position()) is None
+    assert pace.left_s(Position(iteration=1, step_s=60.0)) is None  # the first step is no measure
 
 
 def test_steps_end_with_the_epoch_and_epochs_with_the_training():

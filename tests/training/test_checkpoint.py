@@ -86,7 +86,9 @@ def test_a_full_disk_leaves_the_last_checkpoint_intact(tmp_path):
     limits, ignored = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
     try:
-        with pytest.raises(WorkspaceError, match="cannot be written"):
+        with pytest.raises(
+            WorkspaceError, match=r"cannot be written \(.*MiB free on its disk\)\. The last checkpoint is intact"
+        ):
             save_checkpoint(large, tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

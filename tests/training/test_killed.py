@@ -16,7 +16,7 @@ from autoseg.workspace import open_workspace
 from tests.training.test_run import write_dataset
 
 KILLS = 20
-MOST_EVENTS = 9
+MOST_EVENTS = 6
 """A process is killed after at most so many events: a case preprocessed, a step, an epoch."""
 
 TRAIN = """
@@ -37,7 +37,7 @@ class Events(Unwatched):
         print("epoch", len(history), flush=True)
 
 workspace = open_workspace(Path(sys.argv[1]))
-settings = ["training.epochs=30", "training.iterations_per_epoch=3", "training.validation_iterations=1",
+settings = ["training.epochs=12", "training.iterations_per_epoch=5", "training.validation_iterations=1",
             "training.precision=fp32", "training.checkpoint_minutes=0.0005", "training.tensorboard=false",
             "3d_fullres.patch_size=8,8,8", sys.argv[2]]
 train(workspace.chosen(None), "3d_fullres", folds=["0"], settings=settings, workers=1, device="cpu", threads=1,
@@ -65,7 +65,7 @@ def start(tmp_path):
 
 
 def finish(process):
-    out, errors = process.communicate(timeout=300)
+    out, errors = process.communicate(timeout=1200)
     assert process.returncode == 0, errors
     assert out.splitlines()[-1] == "done"
 

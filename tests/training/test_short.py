@@ -42,3 +42,13 @@ def test_what_was_set_by_hand_is_kept():
 
 def test_a_schedule_set_by_hand_keeps_the_optimiser_it_was_chosen_for():
     assert fitted(steps=600, settings=["training.schedule=plateau"]).training.optimiser == "sgd"
+
+
+def test_a_budget_with_room_for_hardly_any_step_is_said_to_be_too_small(caplog):
+    fitted_to_budget(small_plan(batch_size=9), "3d_fullres", step_s=53.6, budget_s=90, settings=())
+    # The batch shrinks from 9 to 2, so a step takes 11.9 s.
+    assert "a time budget of 1.5 min has room for about 7 steps of 11.9 s (batch 2): too few to learn from" in caplog.text
+    assert "Give at least 10 min a fold" in caplog.text
+    caplog.clear()
+    fitted(steps=600)
+    assert caplog.text == ""
