@@ -15,6 +15,7 @@ from autoseg.planning.facts import Facts
 from autoseg.planning.gpus import Gpu, Target, size_changes, target
 from autoseg.planning.plan import Plan
 from autoseg.planning.planner import make_plan
+from autoseg.planning.regions import painted_regions
 from autoseg.planning.run import Checked, Planned
 from autoseg.training.probe import measurements
 
@@ -36,17 +37,40 @@ def check(checked: Checked, *, as_json: bool, quiet: bool) -> None:
         print(f"  {known.cases} cases to train on, {known.test_cases} to predict")
         print(f"  channels: {', '.join(known.channels)}")
         if known.shapes is not None and known.spacings_mm is not None:
-            print(f"  shape (z, y, x; smallest / median / largest): {_range(known.shapes)}")
-            print(f"  spacing in mm: {_range(known.spacings_mm)}")
+            is_flat = all(shape[0] == 1 for shape in known.shapes)
+            first, axes = (1, "y, x") if is_flat else (0, "z, y, x")
+            print(f"  shape ({axes}; smallest / median / largest): {_range([row[first:] for row in known.shapes])}")
+            print(f"  spacing in mm ({axes}): {_range([row[first:] for row in known.spacings_mm])}")
         _print_table(
             ("label", "value", "voxels", "cases"),
             [(use.name, str(use.value), str(use.voxels), str(use.cases)) for use in known.labels],
         )
+        _print_targets(checked)
     _print_problems(checked.problems)
     errors = sum(problem.severity == "error" for problem in checked.problems)
     warnings = len(checked.problems) - errors
     if not quiet:
         print(f"{errors} errors, {warnings} warnings." if checked.problems else "No problems found.")
+
+
+def _print_targets(checked: Checked) -> None:
+    """Regions with the labels inside, in the order of painting where they are trained on; labels that nobody named."""
+    scheme, known = checked.dataset.labels, checked.understanding
+    counts = {use.value: use.voxels for use in known.labels if use.voxels}
+    painted = painted_regions(scheme, label_voxels=counts)
+    if painted:
+        print("Trained on regions, painted in this order:")
+        head, *rows = pages.region_table(painted)
+        _print_table(head, rows)
+    elif scheme.regions:
+        listed = "; ".join(f"{region.name} = {', '.join(map(str, region.values))}" for region in scheme.regions)
+        print(f"Evaluated as regions too: {listed}")
+    unnamed = [label.name for label in scheme.foreground if label.name == f"label_{label.value}"]
+    if unnamed:
+        print(
+            f"No file names {', '.join(unnamed[:5])}: named by value. A dataset.json beside the images names labels, as "
+            f'{{"labels": {{"background": {scheme.labels[0].value}, "NAME": {unnamed[0].removeprefix("label_")}}}}}.'
+        )
 
 
 def _print_problems(problems: Sequence[Problem]) -> None:

@@ -36,6 +36,8 @@ READERS: dict[str, Reader] = {
 PICTURE_ENDINGS = (".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg")
 """Endings of formats without geometry."""
 
+ROUNDING = 1e-3
+"""A label value may be off a whole number by so much: 100 times a stored scaling of 0.01 is 0.99999998."""
 _CHUNK = 1 << 20
 
 _SERIES = Reader(dicom.read_header, dicom.read_image)
@@ -121,8 +123,9 @@ def read_files(
 def read_labels(path: Path, *, digest: Digest | None = None) -> tuple[NDArray[np.integer], Geometry]:
     """The label map (z, y, x) at `path` as integers, and its geometry.
 
-    Whole numbers stored as floats become integers; a palette picture yields its indices and a grey picture stored as RGB
-    one channel. A `digest` takes in the file. Raises ImageError for fractions, NaN, colours, or several channels.
+    Whole numbers stored as floats, or as integers with a scaling, become integers; a palette picture yields its indices
+    and a grey picture stored as RGB one channel. A `digest` takes in the file. Raises ImageError for fractions, NaN,
+    colours, or several channels.
     """
     image = read_image(path, digest=digest)
     values = image.voxels[0] if len(image.voxels) == 1 else _one_channel(image.voxels, path)
@@ -186,14 +189,16 @@ def _whole_numbers(values: NDArray[np.generic], path: Path) -> NDArray[np.intege
         return values.astype(np.uint8)
     # A comparison with NaN is false, so NaN counts as no whole number.
     with np.errstate(invalid="ignore"):
-        whole = values.astype(np.int64)
-    wrong = ~(whole == values)
+        nearest = np.rint(values)
+        whole: NDArray[np.integer] = nearest.astype(np.int64)
+        wrong = ~(np.abs(values - nearest) <= ROUNDING)
     if wrong.any():
         raise ImageError(
             f"{path}: {int(wrong.sum())} label values are no whole numbers, such as {float(values[wrong].flat[0]):g}. "
             "Was the map resampled with interpolation? Use nearest neighbour."
         )
-    return whole.astype(_label_type(whole))
+    found: NDArray[np.integer] = whole.astype(_label_type(whole))
+    return found
 
 
 def _label_type(labels: NDArray[np.integer]) -> np.dtype[np.integer]:

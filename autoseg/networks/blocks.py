@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from autoseg.extend import resolve
 from autoseg.networks.norms import InstanceNorm
+from autoseg.planning.tape import SAFE_VOXELS
 
 Norm = Literal["instance", "batch", "group"]
 
@@ -37,8 +38,6 @@ def _group(features: int, dimensions: int) -> nn.Module:
 NORMS: dict[Norm, Callable[[int, int], nn.Module]] = {"instance": _instance, "batch": _batch, "group": _group}
 """Called with the number of feature maps and of dimensions."""
 
-SAFE_VOXELS = 64
-"""Grids up to this size are convolved in float32 on a processor; they are too small for it to cost time."""
 
 LEAK = 0.01
 """Slope of the leaky ReLU below zero; He initialisation allows for it."""

@@ -110,7 +110,7 @@ def _alike(decisions: Sequence[ExplainedDecision]) -> list[list[ExplainedDecisio
     groups: dict[tuple[object, ...], list[ExplainedDecision]] = {}
     for index, one in enumerate(decisions):
         is_channel = one.name.startswith(NORMALISATION)
-        groups.setdefault((one.value, one.because, one.changes) if is_channel else (index,), []).append(one)
+        groups.setdefault((one.value, one.because) if is_channel else (index,), []).append(one)
     return list(groups.values())
 
 
@@ -118,10 +118,10 @@ def _decision(one: ExplainedDecision, *others: ExplainedDecision) -> list[str]:
     """A decision in lines; `others` say the same of other channels."""
     name = ", ".join([one.name, *(other.name.removeprefix(NORMALISATION) for other in others)])
     lines = [f"{name}: {one.value}", *_wrapped(f"because {one.because}"), f"    source: {one.source}"]
-    for change in one.changes:
-        lines += _wrapped(
-            f"with {change.given}: {change.value}" if change.given[0] == "-" else f"if {change.given}: {change.value}"
-        )
+    for each in (one, *others):
+        for change in each.changes:
+            given = change.given.replace("the channel", each.name.removeprefix(NORMALISATION)) if others else change.given
+            lines += _wrapped(f"with {given}: {change.value}" if given[0] == "-" else f"if {given}: {change.value}")
     overrides = [f"    override: --set {each.override}" for each in (one, *others) if each.override]
     return [*lines, *overrides, ""]
 
@@ -132,7 +132,7 @@ def _wrapped(text: str) -> list[str]:
 
 def region_table(regions: Sequence[PaintedRegion]) -> list[tuple[str, ...]]:
     """One row per region, the first holds the headings: order, region, labels inside, value painted, its voxels."""
-    head = ("order", "region", "labels inside", "writes", "voxels in training")
+    head = ("order", "region", "labels inside", "writes", "voxels of it in training")
     rows = [
         (
             str(one.order),

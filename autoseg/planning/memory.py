@@ -7,6 +7,7 @@ as the allocator hands them out; what fragmentation wastes is not.
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import BaseModel
@@ -15,7 +16,7 @@ from autoseg.artefacts import FROZEN
 from autoseg.data.labels import LabelScheme
 from autoseg.planning.loss_tape import TARGET, loss_layers
 from autoseg.planning.plan import Configuration, NetworkSpec, TrainingSettings
-from autoseg.planning.tape import FULL, Kind, Layer, Move, Network, decoder, encoder
+from autoseg.planning.tape import FULL, SAFE_VOXELS, Kind, Layer, Move, Network, decoder, encoder
 
 GIB = 2**30
 """Bytes of what GPUs are sold as a GB."""
@@ -133,40 +134,72 @@ def prediction_memory(
     precision: Numbers = "bf16",
     device: DeviceKind = "cuda",
 ) -> MemoryUse | None:
-    """What predicting an image takes at its peak, with image and result on the device; None for an unknown network.
+    """What predicting an image takes at its peak, with image and sums on the device; None for an unknown network.
 
-    `shape` (z, y, x) in voxels of the configuration's grid defaults to the median image, for 2-D configurations to one of
-    its slices. `windows` at a time default to the batch size; `networks` are averaged.
+    `shape` (z, y, x) in voxels of the configuration's grid defaults to the median image, for 2-D configurations to as many
+    of its slices as `windows`. Those are seen at a time (default: the batch size); sums are kept of the slices that windows
+    still reach. `networks` are averaged. `activations` are features, `loss` is the sums, `in_flight` logits.
     """
     sized = configuration if windows is None else configuration.model_copy(update={"batch_size": windows})
     network = network_at_work(sized, channels=channels, labels=labels, precision=precision, device=device)
     if network is None:
         return None
-    patch, maps = network.patch_size, network.maps
+    patch = network.patch_size
     shape = configuration.median_shape if shape is None else shape
-    flat = shape[: len(shape) - len(patch)]
-    edges = (*flat, *(max(n, edge) for n, edge in zip(shape[len(flat) :], patch, strict=True)))
+    flat = tuple(shape[: len(shape) - len(patch)]) or (sized.batch_size,) * (3 - len(patch))
+    edges = (*flat, *(max(n, edge) for n, edge in zip(shape[-len(patch) :], patch, strict=True)))
     image = round(math.prod(edges)) * FULL * channels
     tiles = network.voxels[0] * FULL * channels
     logits = network.voxels[0] * FULL * network.out_channels
     parameters, _ = parameter_counts(network)
-    copies = parameters * network.number_bytes if network.number_bytes < FULL else 0
-    # At the finest level: what the encoder found, the coarser features, what is joined, and three results on the way.
-    features = sum(maps) + (5 * maps[0] + maps[1] if len(maps) > 1 else 4 * maps[0])
     return MemoryUse(
         weights=FULL * parameters * networks,
         weight_gradients=0,
         optimiser=0,
         weight_average=0,
-        weight_copies=copies * networks,
-        activations=features,
-        loss=round(math.prod(edges)) * FULL * network.out_channels,
+        weight_copies=_weight_copies(network, device=device) * networks,
+        activations=_features_at_once(network),
+        loss=round(min(_slices_summed(sized), edges[0]) * edges[1] * edges[2]) * FULL * network.out_channels,
         # The mean over mirrorings so far; the mirrored windows in the number type of the convolutions.
         in_flight=logits + (tiles * network.number_bytes // FULL if network.number_bytes < FULL else 0),
         batches=image + 2 * tiles,
         workspace=_workspace(network) if device == "cuda" else 0,
         context=CONTEXT if device == "cuda" else 0,
     )
+
+
+def _weight_copies(network: Network, *, device: DeviceKind) -> int:
+    """Bytes of the weights in the number type of autocast, which keeps them while it lasts."""
+    if network.number_bytes == FULL:
+        return 0
+    stages = len(network.voxels)
+    if device == "cpu" and len(network.patch_size) == 3:
+        stages = max(1, sum(n > SAFE_VOXELS * network.batch_size for n in network.voxels))
+    spec = network.spec
+    cut = {name: getattr(spec, name)[:stages] for name in ("features", "kernels", "strides", "encoder_blocks")}
+    converted = spec.model_copy(update={**cut, "decoder_blocks": spec.decoder_blocks[: stages - 1]})
+    return parameter_counts(replace(network, spec=converted))[0] * network.number_bytes
+
+
+def _slices_summed(configuration: Configuration) -> int:
+    """Slices that the windows of a pass reach over where windows overlap by half."""
+    if configuration.dimensions == 2:
+        return configuration.batch_size
+    depth = configuration.patch_size[0]
+    return depth if configuration.batch_size == 1 else depth + depth // 2
+
+
+def _features_at_once(network: Network) -> int:
+    """Bytes of features at the finest level of the decoder, where most are there.
+
+    What the encoder found, the coarser features, what is joined (two), and a convolution's result before and after its
+    normalisation, beside that of the block before.
+    """
+    maps = network.maps
+    if len(maps) == 1:
+        return 4 * maps[0]
+    blocks = network.spec.decoder_blocks[0]
+    return sum(maps) + maps[1] + (5 if blocks > 1 else 4) * maps[0]
 
 
 def chosen_precision(training: TrainingSettings) -> Numbers:

@@ -16,6 +16,7 @@ from autoseg.data.dataset import Dataset
 from autoseg.data.formats.header import Header
 from autoseg.data.headers import CaseHeaders, read_headers
 from autoseg.data.layouts import find_dataset, recognise
+from autoseg.data.set_aside import set_aside
 from autoseg.data.understanding import Understanding, summarise
 from autoseg.errors import ArtefactError, DatasetError
 from autoseg.fingerprint.case import case_bytes
@@ -122,10 +123,10 @@ def check(
     written, to the workspace. Raises DatasetError when it is no data set.
     """
     workspace = workspace or open_workspace()
-    found = recognise(find_dataset(str(dataset)), template=template, name=name)
+    found = _recognised(str(dataset), workspace, template=template, name=name)
     folder = workspace.dataset(found.name)
     headers = read_headers(found, progress=progress)
-    problems = check_headers(found, headers=headers)
+    problems = [*set_aside(found), *check_headers(found, headers=headers)]
     wrong = {problem.case for problem in problems if problem.severity == "error"}
     sound = found.model_copy(update={"cases": tuple(case for case in found.cases if case.id not in wrong)})
     fingerprint, in_voxels = examine(
@@ -143,6 +144,15 @@ def check(
         understanding=summarise(found, headers=headers, label_counts=counts),
         folder=folder,
     )
+
+
+def _recognised(text: str, workspace: Workspace, *, template: str | None, name: str | None) -> Dataset:
+    """The data set that `text` names: a folder or list, one below the usual places, or one that has been planned before."""
+    if not Path(text).expanduser().exists() and text in workspace.planned():
+        before = _stored(Dataset, workspace.dataset(text).dataset_file)
+        if before is not None and before.layout != "listing":
+            return recognise(before.folder, template=template, name=name or text)
+    return recognise(find_dataset(text, planned=workspace.planned()), template=template, name=name)
 
 
 def _case_bytes(headers: Sequence[CaseHeaders]) -> int:

@@ -20,6 +20,8 @@ Move = tuple[Kind, int]
 
 FULL = 4
 """Bytes of a float32."""
+SAFE_VOXELS = 64
+"""Grids up to this size are convolved in float32 on a processor; they are too small for it to cost time."""
 
 
 @dataclass(frozen=True)

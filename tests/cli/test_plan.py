@@ -1,12 +1,13 @@
 import json
 import subprocess
 import sys
-import time
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from autoseg.cli.plan import main
+from tests.data.scans import write_patient, write_picture
 from tests.planning.test_nnunet_files import DATASET, FINGERPRINT
 from tests.planning.test_run import raw  # noqa: F401
 
@@ -38,6 +39,50 @@ def test_a_check_prints_what_was_understood_and_makes_no_plan(raw, tmp_path):  #
     for text in ("4 cases to train on", "channels: MRI", "20 x 24 x 28", "organ", "No problems found"):
         assert text in done.stdout
     assert not list((tmp_path / "ws").rglob("plan.json"))
+
+
+def test_a_check_of_pictures_shows_two_axes_and_says_how_to_name_labels(tmp_path):
+    for index in range(3):
+        picture = np.random.default_rng(index).integers(0, 255, (16, 20), dtype=np.uint8)
+        write_picture(tmp_path / "cells" / "images" / f"{index}.png", picture)
+        write_picture(tmp_path / "cells" / "labels" / f"{index}.png", np.uint8(255) * (picture > 128))
+    done = run(tmp_path / "cells", "-w", tmp_path / "ws", "--workers", 1, "--check")
+    assert done.exit_code == 0, done.output
+    assert "shape (y, x; smallest / median / largest): 16 x 20 / 16 x 20 / 16 x 20" in done.stdout
+    assert "spacing in mm (y, x): 1 x 1 / 1 x 1 / 1 x 1" in done.stdout
+    assert "999" not in done.stdout
+    assert '{"labels": {"background": 0, "NAME": 255}}' in done.stdout
+
+
+def test_a_check_shows_regions_in_the_order_of_painting(tmp_path):
+    names = ("_flair", "_t1", "_t1ce", "_t2")
+    for index in range(2):
+        files = {name: np.full((6, 8, 8), 5, np.int16) + a_volume(index) for name in names}
+        write_patient(tmp_path / "raw" / f"Brats18_{index}", {**files, "_seg": a_volume(index) % 3})
+    done = run(tmp_path / "raw", "-w", tmp_path / "ws", "--workers", 1, "--check")
+    assert done.exit_code == 0, done.output
+    assert "Trained on regions, painted in this order:" in done.stdout
+    assert [line.split()[:2] for line in done.stdout.splitlines() if line[:2] in ("1 ", "2 ", "3 ")] == [
+        ["1", "WT"],
+        ["2", "TC"],
+        ["3", "ET"],
+    ]
+
+
+def a_volume(seed):
+    return np.random.default_rng(seed).integers(0, 9, (6, 8, 8)).astype(np.int16)
+
+
+def test_a_planned_data_set_is_planned_again_by_its_name(raw, tmp_path, monkeypatch):  # noqa: F811
+    assert run(raw, "-w", tmp_path / "ws", "--workers", 1, "-q").exit_code == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = run("Task77_Ramp", "-w", tmp_path / "ws", "--workers", 1)
+    assert again.exit_code == 0, again.output
+    assert "Plan already up to date" in again.stdout
+    typo = run("Task77_Rmap", "-w", tmp_path / "ws")
+    assert typo.exit_code == 2
+    assert "Did you mean 'Task77_Ramp'? Planned here: Task77_Ramp." in typo.stderr
 
 
 def test_a_check_with_errors_lists_them_and_ends_with_code_2(raw, tmp_path):  # noqa: F811
@@ -181,9 +226,9 @@ def test_planning_without_images_is_quick_and_imports_no_heavy_library(files, tm
         "except SystemExit as end: assert not end.code, end.code\n"
         "heavy = {'torch', 'scipy', 'sklearn', 'SimpleITK', 'nibabel', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
+        "import time; print(time.process_time())\n"
     )
-    start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    # The promise is a second on a quiet machine; tests may share theirs with other work.
-    assert time.perf_counter() - start < 4
+    # Seconds of the processor: tests may share the machine with other work.
+    assert float(done.stdout.split()[-1]) < 1

@@ -472,3 +472,18 @@ def test_real_dicom_series_read_as_simpleitk_reads_them(shared_data: Path) -> No
         np.testing.assert_allclose(image.geometry.spacing_mm[::-1], itk.GetSpacing(), rtol=1e-6)
         corner = itk.TransformIndexToPhysicalPoint((1, 2, 3))
         np.testing.assert_allclose((image.geometry.affine @ [1, 2, 3, 1])[:3] * [-1, -1, 1], corner, atol=1e-4)
+
+
+def test_label_values_that_are_whole_once_they_are_scaled_are_whole(tmp_path: Path) -> None:
+    stored = np.arange(60, dtype=np.int32).reshape(SHAPE) * 100
+    image = nibabel.Nifti1Image(stored.T, np.eye(4))
+    nibabel.save(image, tmp_path / "plain.nii")
+    raw = bytearray((tmp_path / "plain.nii").read_bytes())
+    raw[112:120] = np.array([0.01, 0], dtype="<f4").tobytes()  # scl_slope and scl_inter
+    (tmp_path / "scaled.nii").write_bytes(raw)
+    labels, _ = read_labels(tmp_path / "scaled.nii")
+    np.testing.assert_array_equal(labels, np.arange(60).reshape(SHAPE))
+    raw[112:120] = np.array([0.001, 0], dtype="<f4").tobytes()
+    (tmp_path / "fractions.nii").write_bytes(raw)
+    with pytest.raises(ImageError, match=r"54 label values are no whole numbers, such as 0\.1"):
+        read_labels(tmp_path / "fractions.nii")

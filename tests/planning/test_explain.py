@@ -105,7 +105,7 @@ def test_regions_are_a_table_in_the_order_of_painting_with_the_voxels_of_what_ea
     facts = brain(labels=TUMOUR, label_voxels={0: 900, 1: 30, 2: 50, 4: 20})
     found = explain(make_plan(facts), facts)
     head, *rows = region_table(found.regions)
-    assert head == ("order", "region", "labels inside", "writes", "voxels in training")
+    assert head == ("order", "region", "labels inside", "writes", "voxels of it in training")
     assert rows == [
         ("1", "WT", "1, 2, 4", "2 (edema)", "50"),
         ("2", "TC", "1, 4", "1 (core)", "30"),

@@ -13,6 +13,7 @@ from autoseg.planning.presets import PRESETS
 from autoseg.planning.run import plan_from_fingerprint
 from autoseg.planning.settings import apply_settings
 from autoseg.training.memory_probe import counted_bytes
+from tests.measure_memory import few_windows, predicting
 from tests.planning.facts import brain, prostate, scheme
 
 SMALL = {"shapes": ((40, 50, 40),) * 20}
@@ -86,6 +87,17 @@ def test_networks_of_full_size_are_predicted_as_well(facts):
     assert use.tensors == pytest.approx(counted_bytes(plan, one, precision="bf16"), rel=0.02)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(("preset", "name"), [("nnunet", "3d_fullres"), ("resenc_m", "3d_fullres"), ("nnunet", "2d")])
+def test_the_predicted_peak_of_prediction_is_what_its_tensors_take(preset, name, precision):
+    plan = make_plan(
+        brain(shapes=((16, 20, 24),) * 20, labels=scheme(*(f"class {index}" for index in range(5)))), preset=preset
+    )
+    few, image = few_windows(plan.configurations[name])
+    use = prediction_memory(few, channels=1, labels=plan.labels, shape=image, precision=precision, device="cpu")
+    assert use.tensors == pytest.approx(predicting(plan, few, image, precision=precision, device="cpu"), rel=0.1)
+
+
 def test_parts_add_up_to_the_total():
     plan = make_plan(brain())
     use = training_memory(plan.configurations["3d_fullres"], channels=1, labels=plan.labels, training=plan.training)
@@ -122,12 +134,13 @@ def test_prediction_takes_more_for_a_larger_image_and_more_networks():
     one = plan.configurations["3d_fullres"]
     take = {
         (edge, networks): prediction_memory(one, channels=1, labels=plan.labels, shape=(edge,) * 3, networks=networks).total
-        for edge in (128, 512)
+        for edge in (256, 512)
         for networks in (1, 5)
     }
-    # Image and two scores of float32 a voxel.
-    assert take[512, 1] - take[128, 1] == 12 * (512**3 - 128**3)
-    assert take[128, 5] > take[128, 1]
+    # The image, and sums of two scores in the slices that two windows half a patch apart reach over: float32 all.
+    image, sums = 4 * (512**3 - 256**3), 2 * 4 * (128 + 64) * (512**2 - 256**2)
+    assert take[512, 1] - take[256, 1] == image + sums
+    assert take[256, 5] > take[256, 1]
 
 
 def test_a_setting_changes_what_is_predicted():

@@ -6,8 +6,8 @@ from typing import Any
 
 from autoseg.data.dataset import Case
 from autoseg.data.layouts.dataset_json import NAME, channel_names, label_scheme, read_json, required
-from autoseg.data.layouts.found import Found, OtherLayoutError, in_order, refuse_missing
-from autoseg.data.readers import image_stem
+from autoseg.data.layouts.found import Found, OtherLayoutError, in_order, refuse_missing, relative
+from autoseg.data.readers import READERS, image_stem, is_image
 from autoseg.data.templates import Template
 from autoseg.errors import DatasetError
 
@@ -15,7 +15,8 @@ from autoseg.errors import DatasetError
 def find(folder: Path, _template: Template | None) -> Found:
     """The cases that `training` and `test` of dataset.json name; labels of test cases are taken from labelsTs if there.
 
-    Test images that were not downloaded are left out.
+    A file may lie there with another ending than the one named, as where archives were unpacked one time too often. Test
+    images that were not downloaded are left out.
     """
     file = folder / NAME
     if not file.is_file():
@@ -49,7 +50,7 @@ def _training_case(entry: Any, *, key: str, folder: Path, missing: list[str]) ->
     """One entry of `training`; files that are not there are added to `missing`."""
     if not isinstance(entry, Mapping) or not isinstance(entry.get("image"), str) or not isinstance(entry.get("label"), str):
         raise DatasetError(f"{folder / NAME}: {key}: expected an object with 'image' and 'label', found {entry!r:.120}.")
-    image, label = _clean(entry["image"]), _clean(entry["label"])
+    image, label = (_as_stored(_clean(entry[field]), folder) for field in ("image", "label"))
     missing += [
         f"{key}.{field}: {file}" for field, file in (("image", image), ("label", label)) if not (folder / file).exists()
     ]
@@ -64,12 +65,27 @@ def _test_cases(content: Mapping[str, Any], folder: Path) -> list[Case]:
         named = entry.get("image") if isinstance(entry, Mapping) else entry
         if not isinstance(named, str):
             raise DatasetError(f"{folder / NAME}: test.{index}: expected the path of an image, found {entry!r:.120}.")
-        image = _clean(named)
+        image = _as_stored(_clean(named), folder)
         if (folder / image).exists():
-            label = f"labelsTs/{PurePosixPath(image).name}"
+            label = _as_stored(f"labelsTs/{PurePosixPath(image).name}", folder)
             known = label if (folder / label).exists() else None
             cases.append(Case(id=image_stem(Path(image)), images=(image,), label=known))
     return cases
+
+
+def _as_stored(path: str, folder: Path) -> str:
+    """The path of the only file of that name with any ending of an image; as it is where there is none, or several."""
+    file = folder / path
+    if file.exists() or not is_image(file):
+        return path
+    others = _of_the_same_name(file)
+    return relative(others[0], folder) if len(others) == 1 else path
+
+
+def _of_the_same_name(file: Path) -> list[Path]:
+    """The image files beside `file` that have its name without the ending."""
+    stem = image_stem(file)
+    return [path for path in (file.with_name(stem + ending) for ending in READERS) if path.exists()]
 
 
 def _clean(path: str) -> str:

@@ -1,12 +1,14 @@
 """From a folder as it was downloaded to a Dataset: layouts are tried in turn, a template adds what files lack."""
 
 import os
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 from autoseg.data.dataset import Dataset
 from autoseg.data.labels import LabelScheme, train_on_regions
 from autoseg.data.layouts import brats, listing, msd, nnunet, pictures
+from autoseg.data.layouts.advice import next_step
 from autoseg.data.layouts.found import Found, Layout, OtherLayoutError
 from autoseg.data.templates import Template, load_template, templates_for
 from autoseg.errors import DatasetError
@@ -45,15 +47,14 @@ def recognise(folder: Path, *, template: str | None = None, name: str | None = N
         return _dataset(found, place, layout=layout, name=name, template=wanted or _known_template(found, layout))
     refusal = "not a data set" if wanted is None else f"not a data set as the template {wanted.name!r} expects it"
     raise DatasetError(
-        f"{place}: {refusal}. Layouts tried, and what each missed:\n" + "\n".join(missed) + "\n"
-        "Name the folder that holds these files, or list them in a CSV file (columns id, one per channel, label)."
+        f"{place}: {refusal}. Layouts tried, and what each missed:\n" + "\n".join(missed) + "\n" + next_step(place)
     )
 
 
-def find_dataset(text: str) -> Path:
+def find_dataset(text: str, *, planned: Sequence[str] = ()) -> Path:
     """The path that `text` names: as it stands, under the current folder, or under AUTOSEG_RAW.
 
-    Raises DatasetError that says where was looked, with the nearest name there.
+    Raises DatasetError that says where was looked, with the nearest name there or among those `planned`.
     """
     path = Path(text).expanduser()
     if path.exists():
@@ -63,11 +64,12 @@ def find_dataset(text: str) -> Path:
         if (place / text).exists():
             return place / text
     known = [entry.name for place in places if place.is_dir() for entry in place.iterdir() if entry.is_dir()]
-    close = get_close_matches(text, known, n=1, cutoff=0.5)
+    close = get_close_matches(text, [*planned, *known], n=1, cutoff=0.5)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     looked = " and ".join(str(place) for place in places)
+    names = f" Planned here: {', '.join(planned)}." if planned else ""
     raise DatasetError(
-        f"no data set {text!r} in {looked}.{hint} Give its path, or set AUTOSEG_RAW to the folder it lies in."
+        f"no data set {text!r} in {looked}.{hint}{names} Give its path, or set AUTOSEG_RAW to the folder it lies in."
     )
 
 

@@ -98,3 +98,22 @@ def test_a_foreign_dataset_json_is_no_data_set(tmp_path: Path) -> None:
     write_json(tmp_path / "dataset.json", {"rows": []})
     with pytest.raises(DatasetError, match=r"msd: dataset\.json has neither of the keys 'modality' and 'training'"):
         recognise(tmp_path)
+
+
+def test_files_may_have_another_ending_than_the_one_that_is_named(tmp_path: Path) -> None:
+    folder = write_decathlon(tmp_path, cases=2)
+    (folder / "labelsTr/case_0.nii.gz").unlink()
+    write_nifti(folder / "labelsTr/case_0.nii", a_label_map())
+    (folder / "imagesTr/case_1.nii.gz").unlink()
+    write_nifti(folder / "imagesTr/case_1.nii", a_scan())
+    first, second = recognise(folder).cases
+    assert (first.images, first.label) == (("imagesTr/case_0.nii.gz",), "labelsTr/case_0.nii")
+    assert (second.images, second.label) == (("imagesTr/case_1.nii",), "labelsTr/case_1.nii.gz")
+
+
+def test_a_name_with_two_other_endings_is_missing_as_nobody_knows_which_is_meant(tmp_path: Path) -> None:
+    folder = write_decathlon(tmp_path, cases=1)
+    (folder / "labelsTr/case_0.nii.gz").rename(folder / "labelsTr/case_0.nrrd")
+    write_nifti(folder / "labelsTr/case_0.nii", a_label_map())
+    with pytest.raises(DatasetError, match=r"training\.0\.label: labelsTr/case_0\.nii\.gz"):
+        recognise(folder)
