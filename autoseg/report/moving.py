@@ -66,7 +66,7 @@ def sweep(scene: Scene) -> list[Slice]:
 
 def write_gif(frames: Sequence[Slice], path: Path) -> None:
     """Write the frames as an animation that repeats, whole or not at all."""
-    pictures = [Image.fromarray(frame).convert("P", palette=Image.Palette.ADAPTIVE, colors=128) for frame in frames]
+    pictures = [Image.fromarray(frame).convert("P", palette=Image.Palette.ADAPTIVE, colors=256) for frame in frames]
     file = io.BytesIO()
     pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=FRAME_MS, loop=0, optimize=True)
     with written_whole(path) as target:

@@ -33,7 +33,7 @@ def cross_validation(sources: Sources) -> list[Block]:
     blocks: list[Block] = [Table(caption, ("", *(about(metric).heading for metric in shown)), rows)]
     evaluated = [(fold.name, fold.evaluation) for fold in sources.folds if fold.evaluation is not None]
     if evaluated:
-        names = [name for _, name, _ in summary_rows(evaluation)]
+        names = [f"{name} of {kind}s" if name == MEAN else name for kind, name, _ in summary_rows(evaluation)]
         by_fold = [
             [Cell(name), Cell(str(len(one.cases))), *(number_cell(v["dice"].mean, 3) for _, _, v in summary_rows(one))]
             for name, one in evaluated
