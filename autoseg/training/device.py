@@ -54,9 +54,14 @@ def _check_cuda(name: str, index: int) -> None:
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if index >= found:
         raise TrainingError(f"device {name}: this machine has {found} CUDA devices. Use --device cpu or a lower number.")
-    if torch.__version__.startswith("2.9."):
+    refuse_slow_torch(torch.__version__)
+
+
+def refuse_slow_torch(version: str) -> None:
+    """Raise TrainingError, with the reason, for a version of torch whose 3-D convolutions on CUDA are broken."""
+    if version.startswith("2.9."):
         raise TrainingError(
-            f"torch {torch.__version__} runs 3-D convolutions on CUDA about four times slower and with many times the "
+            f"torch {version} runs 3-D convolutions on CUDA about four times slower and with many times the "
             "memory (pytorch issue 166122). Install torch 2.8 or 2.10 and later."
         )
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from autoseg.errors import TrainingError, UnknownNameError
-from autoseg.training.device import choose_device, choose_precision
+from autoseg.training.device import choose_device, choose_precision, refuse_slow_torch
 
 CPU = torch.device("cpu")
 
@@ -46,3 +46,10 @@ def test_autocast_computes_in_the_chosen_type():
         assert layer(torch.zeros(1, 2)).dtype == torch.bfloat16
     with choose_precision("fp32", CPU).autocast(CPU):
         assert layer(torch.zeros(1, 2)).dtype == torch.float32
+
+
+def test_torch_2_9_is_refused_with_the_reason_and_its_neighbours_are_not():
+    with pytest.raises(TrainingError, match="four times slower"):
+        refuse_slow_torch("2.9.1+cu128")
+    refuse_slow_torch("2.8.0")
+    refuse_slow_torch("2.10.0")
