@@ -73,8 +73,16 @@ def _where_in_doubt(slab: Tensor, steps: tuple[AxisStep, ...], labels: LabelSche
     doubtful = torch.nonzero(~is_sure)
     found = classes.cpu().numpy()
     for some, between in _picked(slab, steps, doubtful):
-        found[tuple(some.cpu().numpy().T)] = decide(between, labels, threshold=0.0)
+        found[tuple(some.cpu().numpy().T)] = _decided_rows(between, labels)
     return found
+
+
+def _decided_rows(scores: Tensor, labels: LabelScheme) -> NDArray[np.integer]:
+    """The classes (n,) that scores (n, channel) speak for, as `decide` has it."""
+    if labels.target == "regions":
+        return decide(scores.T, labels, threshold=0.0)
+    classes: NDArray[np.integer] = scores.argmax(dim=1).cpu().numpy()  # the first of equals, as documented
+    return classes
 
 
 def _sides(slab: Tensor) -> Tensor:
@@ -86,7 +94,7 @@ def _sides(slab: Tensor) -> Tensor:
 
 
 def _picked(slab: Tensor, steps: tuple[AxisStep, ...], places: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Some of the `places` (n, axis) at a time, and the scores (channel, n) interpolated there."""
+    """Some of the `places` (n, axis) at a time, and the scores (n, channel) interpolated there."""
     channels, _, rows, columns = slab.shape
     by_voxel = slab.flatten(1).T.contiguous()  # one voxel's scores side by side
     count = max(1, SLAB_BYTES // (4 * channels))
@@ -97,7 +105,7 @@ def _picked(slab: Tensor, steps: tuple[AxisStep, ...], places: Tensor) -> Iterat
             lower, upper = step.neighbours(slab.device)
             own = some[:, axis]
             ends.append(_Ends(lower[own] * stride, upper[own] * stride, _share(step, own)))
-        yield some, _between(by_voxel, ends, torch.zeros_like(some[:, 0])).T.contiguous()
+        yield some, _between(by_voxel, ends, torch.zeros_like(some[:, 0]))
 
 
 class _Ends(NamedTuple):

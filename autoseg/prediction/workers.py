@@ -162,7 +162,7 @@ def _on_dask(client: Any, order: Order, cases: Sequence[Case]) -> Iterator[CaseP
     with client:
         # The scheduler gives the cases of a lost worker to another one, and gives up after a few losses.
         futures = {client.submit(predict_one, order, case, pure=False): case for case in cases}
-        for future in distributed.as_completed(futures):
+        for future in distributed.as_completed(futures, loop=client.loop):
             yield _answer(future, futures[future], distributed.scheduler.KilledWorker)
 
 
