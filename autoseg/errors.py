@@ -52,6 +52,10 @@ class EvaluationError(AutosegError):
     """Predictions and references do not fit together."""
 
 
+class SelectionError(AutosegError):
+    """There is nothing to choose from, or what was chosen is not there any more."""
+
+
 class SurvivalError(AutosegError):
     """A clinical table, features or a survival model are not what they should be."""
 

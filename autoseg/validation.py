@@ -182,6 +182,7 @@ class _Job:
             channels=model.plan.channels,
             outputs=model.plan.labels.output_names,
             notes=("cases that the fold was not trained on",),
+            rules=(),
             seconds=0.0,
             cases=(),
             made_from={"model": folds_digest(model, [self.fold])},

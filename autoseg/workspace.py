@@ -38,6 +38,16 @@ class DatasetFolder:
         return self.path / "splits.json"
 
     @property
+    def selection_file(self) -> Path:
+        """What was chosen to predict with, and why."""
+        return self.path / "selection.json"
+
+    @property
+    def selection(self) -> Path:
+        """Out-of-fold predictions of what could have been chosen, a folder each."""
+        return self.path / "selection"
+
+    @property
     def case_cache(self) -> Path:
         """Measurements of single cases, kept by the content of their files."""
         return self.path / "cases"

@@ -12,6 +12,7 @@ COMMANDS = {
     "predict": "segment images with a trained model",
     "evaluate": "compare predictions with references",
     "report": "one page on a data set, a model or predictions, and its pictures",
+    "select": "choose the best of what is trained, alone or together",
     "survival": "days of survival from segmentations and clinical data",
     "export": "write a model to one file, or as an ONNX graph",
     "import": "take over a model of nnU-Net, or one from a file",

@@ -2,9 +2,27 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autoseg.errors import PredictionError
 from autoseg.workspace import DatasetFolder, Workspace, open_workspace
+
+if TYPE_CHECKING:
+    from autoseg.selection.chosen import Chosen
+
+
+def chosen_models(workspace: Path | None, dataset: str | None, *, names: list[str], configurations: list[str]) -> "Chosen":
+    """What predicts: the models asked for, else what autoseg_select chose for the data set, else its usual one."""
+    from autoseg.selection.chosen import Chosen, selected
+
+    if not names and not configurations:
+        folder = _dataset_folder(open_workspace(workspace), dataset, names=names)
+        if folder.selection_file.exists():
+            found = selected(folder)
+            told = f"taking what autoseg_select chose for {folder.path.name}: {found} (-c and -m choose another)"
+            sys.stderr.write(f"{told}\n")
+            return found
+    return Chosen(tuple(model_folders(workspace, dataset, names=names, configurations=configurations)))
 
 
 def model_folders(

@@ -8,7 +8,7 @@ import typer
 
 from autoseg.cli.console import USER_AT_FAULT, bars, command_line, print_json_line
 from autoseg.cli.folds import fold_names
-from autoseg.cli.model_choice import model_folders
+from autoseg.cli.model_choice import chosen_models
 from autoseg.errors import PredictionError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def predict(
 ) -> None:
     """Segment images with a trained model; predictions lie on the grid of their images and hold the known label values."""
     _check_inputs(inputs, channel or [])
-    models = model_folders(workspace, dataset, names=model or [], configurations=configuration or [])
+    chosen = chosen_models(workspace, dataset, names=model or [], configurations=configuration or [])
     if threads is not None:
         import torch
 
@@ -79,8 +79,9 @@ def predict(
     report = predict_cases(
         inputs,
         output,
-        models=models,
-        folds=fold_names(fold),
+        models=chosen.models,
+        folds=fold_names(fold) or chosen.folds,
+        rules=chosen.rules,
         which=checkpoint,
         quality=quality,
         step=step,

@@ -18,6 +18,7 @@ from autoseg.data.readers import write_labels
 from autoseg.errors import AutosegError
 from autoseg.prediction.absent import read_present
 from autoseg.prediction.inputs import prediction_ending
+from autoseg.prediction.postprocessing import Rule, corrected
 from autoseg.prediction.predictor import Prediction, Predictor
 from autoseg.prediction.report import CasePrediction
 from autoseg.prediction.volumes import volumes_ml
@@ -57,11 +58,12 @@ class _Ready:
 
 @dataclass(frozen=True, eq=False)
 class CaseJob:
-    """A predictor, and where its results go. Image paths of cases are absolute."""
+    """A predictor, the rules that correct its label maps, and where its results go. Image paths of cases are absolute."""
 
     predictor: Predictor
     output: Path
     probabilities: bool
+    rules: tuple[Rule, ...] = ()
 
     def predict(self, case: Case, *, progress: Progress = SILENT) -> CasePrediction:
         """One case from its files to the file of its prediction, or the failure to report."""
@@ -115,12 +117,13 @@ class CaseJob:
         start = time.monotonic()
         file, extra = label_file(self.output, case), probability_file(self.output, case)
         try:
-            write_labels(file, found.labels, ready.geometry)
+            labels = corrected(found.labels, self.rules, scheme=self.predictor.labels, spacing_mm=ready.geometry.spacing_mm)
+            write_labels(file, labels, ready.geometry)
             if found.probabilities is not None:
                 _write_array(extra, found.probabilities)
         except _OF_ONE_CASE as error:
             return failed(case, error)
-        volumes = volumes_ml(found.labels, self.predictor.labels, ready.geometry)
+        volumes = volumes_ml(labels, self.predictor.labels, ready.geometry)
         seconds = {**ready.seconds, **found.seconds, "write": time.monotonic() - start}
         return CasePrediction(
             id=case.id,

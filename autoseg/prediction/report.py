@@ -30,7 +30,7 @@ class PredictionReport(BaseModel):
     """A run: which model with which settings, and each case.
 
     `made_from` maps "model" to a digest of all weights and plans, "settings" to one of what changes the result.
-    `notes` say what was chosen on the user's behalf.
+    `notes` say what was chosen on the user's behalf, `rules` how label maps were corrected.
     """
 
     model_config = FROZEN
@@ -45,6 +45,7 @@ class PredictionReport(BaseModel):
     channels: tuple[str, ...]
     outputs: tuple[str, ...]
     notes: tuple[str, ...]
+    rules: tuple[str, ...]
     seconds: float
     cases: tuple[CasePrediction, ...]
     made_from: dict[str, str]

@@ -16,6 +16,7 @@ from autoseg.prediction.case_job import CaseJob
 from autoseg.prediction.channels import cases_by_channel
 from autoseg.prediction.ensemble import Ensemble, open_ensemble
 from autoseg.prediction.inputs import find_cases, refuse_missing
+from autoseg.prediction.postprocessing import Rule
 from autoseg.prediction.predictor import Predictor
 from autoseg.prediction.report import CasePrediction, PredictionReport
 from autoseg.prediction.settings import QUALITIES, chosen_settings
@@ -45,6 +46,7 @@ def predict(
     probabilities: bool = False,
     skip_existing: bool = False,
     channels: Mapping[str, str] | None = None,
+    rules: Sequence[Rule] = (),
     executor: str | None = None,
     devices: Sequence[str] = (),
     progress: Progress = SILENT,
@@ -56,8 +58,8 @@ def predict(
     trained. `quality` is a name in QUALITIES; `step`, `mirroring` and `folds` take the place of what it says.
     `probabilities` adds CASE_probabilities.npy (output channel, z, y, x; float16). With `skip_existing`, cases
     that this model has predicted before with the same settings, and whose files are whole, are left as they are.
-    `channels` says where each channel lies, see `cases_by_channel`. With an `executor` ("processes" or
-    "dask://HOST:PORT") or `devices` ("0", "cpu", ...) cases go to workers, which each open the models once.
+    `rules` correct the label maps. `channels` says where each channel lies, see `cases_by_channel`. With an `executor`
+    ("processes" or "dask://HOST:PORT") or `devices` ("0", "cpu", ...) cases go to workers, which each open the models once.
 
     A case that cannot be predicted is noted in the report and does not stop the others. The report is also written to
     `output`/prediction.json, anew after each case; `on_case` is told of each as
@@ -79,13 +81,14 @@ def predict(
         settings=settings,
         output=output.absolute(),
         probabilities=probabilities,
+        rules=tuple(rules),
     )
     ensemble = open_ensemble(order.models, folds=order.folds, which=which, most_folds=order.most_folds)
     predictor = Predictor(ensemble.members, settings=settings)
     for note in ensemble.notes:
         logger.info(note)
     cases = _cases(given, channels or {}, predictor.channels)
-    report = _empty_report(ensemble, predictor)
+    report = _empty_report(ensemble, predictor, order)
     earlier = _earlier(report, order) if skip_existing else {}
     done = {case.id: earlier[case.id].model_copy(update={"skipped": True}) for case in cases if case.id in earlier}
     for case in done.values():
@@ -96,7 +99,7 @@ def predict(
         running = predict_on(executor or "processes", order, todo, devices=devices)
     else:
         windows = progress if len(todo) <= FEW_CASES else SILENT
-        running = CaseJob(predictor, order.output, probabilities).pipeline(todo, windows)
+        running = CaseJob(predictor, order.output, probabilities, order.rules).pipeline(todo, windows)
     refuse_unwritable(output, remedy="Choose another folder with -o DIR.")
     for found in progress.track(running, description="predicting", total=len(todo)):
         done[found.id] = found
@@ -132,7 +135,7 @@ def _check_output(inputs: Path, output: Path) -> None:
         raise PredictionError(f"{output}: the output is a folder; predictions are named after their cases in it.")
 
 
-def _empty_report(ensemble: Ensemble, predictor: Predictor) -> PredictionReport:
+def _empty_report(ensemble: Ensemble, predictor: Predictor, order: Order) -> PredictionReport:
     settings = predictor.settings
     return PredictionReport(
         models=tuple(str(model) for model in ensemble.models),
@@ -146,6 +149,7 @@ def _empty_report(ensemble: Ensemble, predictor: Predictor) -> PredictionReport:
         channels=predictor.channels,
         outputs=predictor.labels.output_names,
         notes=ensemble.notes,
+        rules=tuple(str(rule) for rule in order.rules),
         seconds=0.0,
         cases=(),
         made_from={"model": ensemble.digest},
@@ -158,7 +162,7 @@ def _earlier(report: PredictionReport, order: Order) -> dict[str, CasePrediction
         found = load(PredictionReport, order.output / REPORT_FILE, remake="autoseg_predict")
     except ArtefactError:
         return {}
-    decisive = {"made_from", "step", "mirroring", "single_window", "precision"}
+    decisive = {"made_from", "step", "mirroring", "single_window", "precision", "rules"}
     if found.model_dump(include=decisive) != report.model_dump(include=decisive):
         return {}
     return {case.id: case for case in found.cases if case.error is None and _is_whole(case, order)}

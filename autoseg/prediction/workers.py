@@ -16,6 +16,7 @@ from autoseg.errors import PredictionError, unknown_name
 from autoseg.parallel import available_cores, fresh_pool
 from autoseg.prediction.case_job import CaseJob, failed
 from autoseg.prediction.ensemble import open_ensemble
+from autoseg.prediction.postprocessing import Rule
 from autoseg.prediction.predictor import Predictor
 from autoseg.prediction.report import CasePrediction
 from autoseg.prediction.settings import Settings
@@ -38,6 +39,7 @@ class Order:
     settings: Settings
     output: Path
     probabilities: bool
+    rules: tuple[Rule, ...] = ()
     threads: int | None = None
 
 
@@ -58,7 +60,7 @@ def _job(order: Order) -> CaseJob:
 
         torch.set_num_threads(order.threads)
     ensemble = open_ensemble(order.models, folds=order.folds, which=order.which, most_folds=order.most_folds)
-    return CaseJob(Predictor(ensemble.members, settings=order.settings), order.output, order.probabilities)
+    return CaseJob(Predictor(ensemble.members, settings=order.settings), order.output, order.probabilities, order.rules)
 
 
 def predict_on(executor: str, order: Order, cases: Sequence[Case], *, devices: Sequence[str]) -> Iterator[CasePrediction]:

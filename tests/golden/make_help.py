@@ -17,6 +17,7 @@ COMMANDS = (
     "train",
     "predict",
     "evaluate",
+    "select",
     "report",
     "survival",
     "export",

@@ -1,0 +1,80 @@
+"""Putting candidates in order by their out-of-fold evaluations."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoseg.evaluation.evaluate import Evaluation
+from autoseg.evaluation.scores import Scores
+from autoseg.evaluation.summary import Metrics
+
+Criterion = Literal["dice", "brats"]
+
+NOISE = 0.05
+"""A difference whose p value is above this is called noise."""
+
+
+def structures(evaluation: Evaluation) -> list[Mapping[str, Scores]]:
+    """Each case's scores by structure: regions where the data set has some, else labels."""
+    return [case.regions or case.labels for case in evaluation.cases]
+
+
+def over_structures(evaluation: Evaluation) -> Metrics:
+    """The summaries of the means over structures."""
+    return evaluation.foreground_regions or evaluation.foreground_labels
+
+
+def case_dice(evaluation: Evaluation) -> NDArray[np.float64]:
+    """The mean Dice over defined structures of each case (n); NaN where none is."""
+    found = []
+    for case in structures(evaluation):
+        values = [score for one in case.values() if (score := one.metrics["dice"]) is not None]
+        found.append(sum(values) / len(values) if values else np.nan)
+    return np.array(found)
+
+
+def mean_ranks(evaluations: Sequence[Evaluation]) -> list[float]:
+    """The mean place of each evaluation over cases, structures, Dice and HD95, as BraTS ranks its teams.
+
+    A structure that is missed (no distance, Dice 0) shares the last place; one that is on neither side counts for nobody.
+    Ties share the mean place. Source: Bakas et al., arXiv 1811.02629.
+    """
+    from scipy.stats import rankdata
+
+    places = []
+    cases = [structures(evaluation) for evaluation in evaluations]
+    for rows in zip(*cases, strict=True):
+        for name in rows[0]:
+            dice = [row[name].metrics["dice"] for row in rows]
+            if all(value is None for value in dice):
+                continue
+            distance = [row[name].metrics["hd95_mm"] for row in rows]
+            places.append(rankdata([-1.0 if value is None else -value for value in dice]))
+            places.append(rankdata([np.inf if value is None else value for value in distance]))
+    return [float(value) for value in np.mean(places, axis=0)] if places else [1.0] * len(evaluations)
+
+
+def best(evaluations: Sequence[Evaluation], criterion: Criterion) -> int:
+    """The index of the best evaluation; of equals the first, which is the simplest."""
+    if criterion == "brats":
+        return int(np.argmin(mean_ranks(evaluations)))
+    means = [over_structures(evaluation)["dice"].mean for evaluation in evaluations]
+    return int(np.argmax([-1.0 if value is None else value for value in means]))
+
+
+def paired_difference(first: Evaluation, second: Evaluation) -> tuple[float | None, float | None]:
+    """The mean over cases of the first's Dice minus the second's, and the p value of Wilcoxon's signed-rank test.
+
+    None, None without a case in which both are defined; p is 1 where no case differs.
+    """
+    from scipy.stats import wilcoxon
+
+    gaps = case_dice(first) - case_dice(second)
+    gaps = gaps[~np.isnan(gaps)]
+    if len(gaps) == 0:
+        return None, None
+    if not gaps.any():
+        return 0.0, 1.0
+    return float(gaps.mean()), float(wilcoxon(gaps).pvalue)

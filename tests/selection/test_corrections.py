@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from autoseg.data.image import Geometry
+from autoseg.data.readers import write_labels
+from autoseg.selection.corrections import choose_corrections, possible_rules
+from tests.prediction.test_postprocessing import SCHEME
+
+SHAPE = (12, 12, 12)
+GEOMETRY = Geometry(SHAPE, (4.0, 4.0, 4.0), np.diag([4.0, 4.0, 4.0, 1.0]))
+
+
+def write_pairs(folder, *, specks):
+    """Ten cases: a tumour found as it is, and in the prediction of case i a speck far away where `specks` says so."""
+    pairs = []
+    for index in range(10):
+        reference = np.zeros(SHAPE, dtype=np.uint8)
+        reference[2:7, 2:7, 2:7] = 2
+        reference[3:5, 3:5, 3:5] = 4
+        predicted = reference.copy()
+        predicted[2, 2, 2] = 0
+        if specks[index]:
+            predicted[10, 10, 10] = 2
+        files = folder / "p" / f"c{index}.nii.gz", folder / "r" / f"c{index}.nii.gz"
+        for file, labels in zip(files, (predicted, reference), strict=True):
+            write_labels(file, labels, GEOMETRY)
+        pairs.append((f"c{index}", *files))
+    return pairs
+
+
+def folds():
+    return {f"c{index}": str(index % 5) for index in range(10)}
+
+
+def test_a_rule_that_removes_specks_everywhere_is_kept(tmp_path):
+    pairs = write_pairs(tmp_path, specks=[True] * 10)
+    found = choose_corrections(pairs, SCHEME, fold_of=folds(), workers=1)
+    assert [correction.kept for correction in found] == [True]
+    (correction,) = found
+    assert correction.rule.structure == "WT"
+    assert correction.before < correction.after == pytest.approx(correction.cross_fitted)
+
+
+def test_nothing_is_corrected_where_nothing_helps(tmp_path):
+    assert choose_corrections(write_pairs(tmp_path, specks=[False] * 10), SCHEME, fold_of=folds(), workers=1) == []
+
+
+def test_a_rule_that_hurts_the_cases_it_was_not_chosen_on_is_not_kept(tmp_path):
+    """Nine tumours in two equal parts and a tenth with a speck: only the tenth's fold is better off."""
+    pairs = write_pairs(tmp_path, specks=[False] * 10)
+    for index, (_, prediction, reference) in enumerate(pairs):
+        labels = np.zeros(SHAPE, dtype=np.uint8)
+        labels[1:4, 1:4, 1:4] = 2
+        if index < 5:
+            labels[8:10, 8:11, 8:11] = 2
+        write_labels(reference, labels, GEOMETRY)
+        predicted = labels.copy()
+        if index >= 5:
+            predicted[8:10, 8:11, 8:11] = 2
+        write_labels(prediction, predicted, GEOMETRY)
+    halves = {f"c{index}": str(index // 5) for index in range(10)}
+    found = choose_corrections(pairs, SCHEME, fold_of=halves, workers=1)
+    assert all(correction.cross_fitted <= correction.before and not correction.kept for correction in found)
+
+
+def test_each_region_is_tried_and_the_enhancing_tumour_becomes_necrosis():
+    rules = possible_rules(SCHEME)
+    assert {rule.structure for rule in rules} == {"WT", "TC", "ET"}
+    replaced = {rule.structure: rule.value for rule in rules if rule.kind == "replace_small"}
+    assert replaced == {"WT": 0, "TC": 2, "ET": 1}
