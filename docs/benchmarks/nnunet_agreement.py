@@ -66,21 +66,19 @@ def compare(options):
         )
         if report.failed:
             raise SystemExit(report.failed[0].error)
-        scores = {}
+        scores, differing, compared = {}, 0, 0
         for case in report.cases:
             own, _ = read_labels(Path(place) / "out" / case.file)
             theirs, _ = read_labels(options.output / case.file)
+            differing, compared = differing + int((own != theirs).sum()), compared + own.size
             for label in model.plan.labels.foreground:
                 a, b = own == label.value, theirs == label.value
                 if a.any() or b.any():
                     scores.setdefault(label.name, []).append(2 * (a & b).sum() / (a.sum() + b.sum()))
     result = {name: {"mean": float(np.mean(found)), "lowest": float(min(found))} for name, found in scores.items()}
-    sys.stdout.write(
-        json.dumps(
-            {"cases": len(report.cases), "precision": report.precision, "mirroring": options.mirroring, "dice": result}
-        )
-        + "\n"
-    )
+    summary = {"cases": len(report.cases), "precision": report.precision, "mirroring": options.mirroring}
+    summary |= {"voxels": compared, "differing": differing, "dice": result}
+    sys.stdout.write(json.dumps(summary) + "\n")
 
 
 def main():
