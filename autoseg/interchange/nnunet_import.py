@@ -113,6 +113,7 @@ def _refined(first: Installed) -> PreviousStage:
         configuration=stage.configuration.name,
         folds=stage.folds,
         digest=folds_digest(stage, stage.folds),
+        handed_on="labels",
     )
 
 

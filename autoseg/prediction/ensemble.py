@@ -12,7 +12,7 @@ from autoseg.artefacts import digest, load
 from autoseg.errors import ArtefactError, PredictionError, StaleError, unknown_name
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.training.model_folder import CARD_FILE, Model, Which, load_network, open_model, weights_file
-from autoseg.training.previous_stage import PREVIOUS_FILE, PreviousStage, folds_digest
+from autoseg.training.previous_stage import PREVIOUS_FILE, HandedOn, PreviousStage, folds_digest
 from autoseg.workspace import DatasetFolder
 
 PREFERRED = "3d_fullres"
@@ -23,13 +23,15 @@ PREFERRED = "3d_fullres"
 class Member:
     """One configuration and its networks, one for each fold; they agree by the mean of their logits.
 
-    `previous` is the stage whose findings the networks refine, None where they see nothing but the image.
+    `previous` is the stage whose findings the networks refine, None where they see nothing but the image. `handed_on` says
+    in which form the findings of such a stage come onto the grid of the next.
     """
 
     plan: Plan
     configuration: Configuration
     networks: tuple[nn.Module, ...]
     previous: "Member | None" = None
+    handed_on: HandedOn = "logits"
 
     @property
     def all_networks(self) -> tuple[nn.Module, ...]:
@@ -147,7 +149,7 @@ def _previous(model: Model, notes: list[str]) -> Member | None:
         )
     notes.append(f"{model.card.name}: first stage {first.card.name}, folds {', '.join(stage.folds)}")
     networks = tuple(load_network(first, fold) for fold in stage.folds)
-    return Member(first.plan, first.configuration, networks, _previous(first, notes))
+    return Member(first.plan, first.configuration, networks, _previous(first, notes), stage.handed_on)
 
 
 def _named(name: str, trained: dict[str, Path]) -> Path:

@@ -21,7 +21,13 @@ from autoseg.prediction.ensemble import Member, open_ensemble
 from autoseg.prediction.export import export
 from autoseg.prediction.memory import Job, Way, choose_way, passes_at_a_time
 from autoseg.prediction.passes import Exchanged, Sweep
-from autoseg.prediction.previous_stage import before_resampling, prepare_stages, refined_classes, with_masks
+from autoseg.prediction.previous_stage import (
+    before_resampling,
+    prepare_stages,
+    refined_classes,
+    relabelled_classes,
+    with_masks,
+)
 from autoseg.prediction.refining import Scores, interpolation_orders
 from autoseg.prediction.settings import Settings
 from autoseg.prediction.sliding_window import finished_slabs, network_axes
@@ -208,13 +214,18 @@ class Predictor:
         assert case.previous is not None, "prepared for all stages"
         first = f"{description}, {member.previous.configuration.name}"
         scores = self._scores(member.previous, case.previous, self.device, clock, progress=progress, description=first)
-        classes = refined_classes(
-            scores,
-            source=case.previous.placement,
-            target=case.placement,
-            resampling=member.previous.configuration.resampling,
-            labels=self.labels,
-        )
+        grids = {"source": case.previous.placement, "target": case.placement}
+        orders = member.previous.configuration.resampling
+        if member.previous.handed_on == "labels":
+            classes = relabelled_classes(
+                scores,
+                **grids,
+                resampling=orders,
+                label_resampling=member.configuration.resampling,
+                labels=self.labels,
+            )
+        else:
+            classes = refined_classes(scores, **grids, resampling=orders, labels=self.labels)
         return with_masks(case.image, classes, labels=self.labels)
 
     def _patch_size(self, member: Member, case: Prepared) -> tuple[int, ...]:

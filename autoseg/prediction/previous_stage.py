@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autoseg.data.image import Image
+from autoseg.data.image import Image, Shape, Spacing
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import PredictionError
 from autoseg.planning.plan import Resampling
@@ -16,7 +16,7 @@ from autoseg.prediction.ensemble import Member
 from autoseg.prediction.refining import Scores, refined_slabs
 from autoseg.prediction.sums import SLAB_BYTES
 from autoseg.preprocessing.case import Placement, Prepared, prepare
-from autoseg.preprocessing.resampling import separate_axis
+from autoseg.preprocessing.resampling import resample_labels, separate_axis
 from autoseg.training.previous_stage import as_masks
 
 
@@ -50,11 +50,47 @@ def refined_classes(
 
     Both are grids of the same cropped image. Interpolated and decided slab by slab.
     """
-    coarse = separate_axis(source.network_spacing_mm, target.network_spacing_mm)
+    orders = _orders(resampling, current_mm=source.network_spacing_mm, new_mm=target.network_spacing_mm)
+    return _decided(scores, target.network_shape, orders=orders, labels=labels)
+
+
+@torch.no_grad()
+def relabelled_classes(
+    scores: Scores,
+    *,
+    source: Placement,
+    target: Placement,
+    resampling: Resampling,
+    label_resampling: Resampling,
+    labels: LabelScheme,
+) -> NDArray[np.integer]:
+    """The same by way of the label map that `scores` mean on the grid of the cropped image.
+
+    `resampling` has the orders for the scores, `label_resampling` those for label maps on the way to `target`. Source:
+    nnU-Net, whose second stage reads the files that the first one wrote.
+    """
+    orders = _orders(resampling, current_mm=source.network_spacing_mm, new_mm=source.spacing_mm)
+    found = _decided(scores, source.cropped_shape, orders=orders, labels=labels)
+    return resample_labels(
+        found.astype(np.int16),
+        target.network_shape,
+        current_mm=target.spacing_mm,
+        new_mm=target.network_spacing_mm,
+        order=label_resampling.label_order,
+        order_z=label_resampling.label_order_z,
+    )
+
+
+def _orders(resampling: Resampling, *, current_mm: Spacing, new_mm: Spacing) -> tuple[int, int, int]:
+    coarse = separate_axis(current_mm, new_mm)
     z, y, x = (resampling.probability_order_z if axis == coarse else resampling.probability_order for axis in range(3))
-    shape = target.network_shape
+    return z, y, x
+
+
+def _decided(scores: Scores, shape: Shape, *, orders: tuple[int, int, int], labels: LabelScheme) -> NDArray[np.integer]:
+    """The classes (z, y, x) on the grid of `shape`, interpolated and decided slab by slab."""
     depth = max(1, SLAB_BYTES // (4 * labels.output_channels * shape[1] * shape[2]))
-    slabs = refined_slabs(replace(scores, orders=(z, y, x)), shape, depth=depth)
+    slabs = refined_slabs(replace(scores, orders=orders), shape, depth=depth)
     return np.concatenate([decide(slab, labels, threshold=0.0) for slab in slabs])
 
 

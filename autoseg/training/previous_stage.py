@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,12 +18,16 @@ from autoseg.training.model_folder import Model, weights_file
 
 PREVIOUS_FILE = "previous_stage.json"
 
+HandedOn = Literal["logits", "labels"]
+
 
 class PreviousStage(BaseModel):
     """The model whose findings another one refines.
 
     `model` is its folder as seen from the other one's, `configuration` what it was trained on, `folds` those that found
-    something in the cases they were not trained on, `digest` what `folds_digest` says of them.
+    something in the cases they were not trained on, `digest` what `folds_digest` says of them. `handed_on` is how their
+    findings come onto the other one's grid in a prediction: as logits that are interpolated, or, as with nnU-Net, as the
+    label map that would be written to a file.
     """
 
     model_config = FROZEN
@@ -31,6 +35,7 @@ class PreviousStage(BaseModel):
     configuration: str
     folds: tuple[str, ...]
     digest: str
+    handed_on: HandedOn = "logits"
 
 
 @dataclass(frozen=True)
