@@ -23,7 +23,9 @@ def theirs(shared_data):
 
 @pytest.fixture(scope="module")
 def imported(theirs, tmp_path_factory):
-    return import_nnunet(theirs / "model", open_workspace(tmp_path_factory.mktemp("workspace")), name="hippocampus")[-1].path
+    return import_nnunet(theirs / "model", open_workspace(tmp_path_factory.mktemp("workspace")), name="hippocampus")[
+        -1
+    ].path
 
 
 def dice_with_nnunet(imported, theirs, shared_data, place, *, count, mirroring, precision="fp32"):
