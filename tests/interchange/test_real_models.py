@@ -1,6 +1,7 @@
 """Weights trained with nnU-Net, and the label maps that nnU-Net itself predicted from them."""
 
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -46,6 +47,11 @@ def dice_with_nnunet(imported, theirs, shared_data, place, *, count, mirroring, 
     return np.array(scores).T
 
 
+@pytest.fixture
+def measured(imported, theirs, shared_data, tmp_path):
+    return partial(dice_with_nnunet, imported, theirs, shared_data, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("mirroring", "count"),
     [
@@ -55,12 +61,12 @@ def dice_with_nnunet(imported, theirs, shared_data, place, *, count, mirroring, 
         pytest.param(True, 30, marks=pytest.mark.slow),
     ],
 )
-def test_imported_weights_predict_what_nnunet_predicted(imported, theirs, shared_data, tmp_path, mirroring, count):
-    scores = dice_with_nnunet(imported, theirs, shared_data, tmp_path, count=count, mirroring=mirroring)
+def test_imported_weights_predict_what_nnunet_predicted(measured, mirroring, count):
+    scores = measured(count=count, mirroring=mirroring)
     assert scores.mean(axis=1).min() >= 0.999
     assert scores.min() >= 0.99
 
 
-def test_bfloat16_moves_single_voxels_only(imported, theirs, shared_data, tmp_path):
-    scores = dice_with_nnunet(imported, theirs, shared_data, tmp_path, count=3, mirroring=False, precision="bf16")
+def test_bfloat16_moves_single_voxels_only(measured):
+    scores = measured(count=3, mirroring=False, precision="bf16")
     assert scores.mean(axis=1).min() >= 0.99
