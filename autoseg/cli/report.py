@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +34,9 @@ def report(
     predictions: Annotated[
         Path | None, typer.Option("-p", "--predictions", help="Report on this folder, which holds an evaluation.json.")
     ] = None,
+    survival: Annotated[
+        Path | None, typer.Option("--survival", help="Show this model of autoseg_survival train on the page as well.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder to write to (that of the model or predictions).")
     ] = None,
@@ -49,6 +53,10 @@ def report(
     if what == "gif" and case is None:
         raise EvaluationError("name the case to draw: autoseg_report gif CASE")
     sources, home = _sources(dataset, model=model, predictions=predictions, workspace=workspace)
+    if survival is not None:
+        from autoseg.report.sources import of_survival
+
+        sources = replace(sources, survival=of_survival(survival))
     for problem in sources.problems:
         sys.stderr.write(f"could not be read: {problem}\n")
     written = _writer(what, case)(sources, output or home)

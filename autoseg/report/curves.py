@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from autoseg.report.colours import structure_colour
+from autoseg.colours import structure_colour
 from autoseg.report.drawing import fraction, new_figure, png
 from autoseg.report.sources import Epoch, FoldRun
 

@@ -4,7 +4,7 @@ import io
 import logging
 from typing import TYPE_CHECKING
 
-from autoseg.report.colours import Colour
+from autoseg.colours import Colour
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from autoseg.artefacts import written_whole
+from autoseg.colours import structure_colour
 from autoseg.data.box import nonzero_box
 from autoseg.errors import EvaluationError
-from autoseg.report.colours import structure_colour
 from autoseg.report.scene import Classes, Plane, Scene, Slice, views
 
 FRAMES = 36

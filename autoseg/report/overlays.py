@@ -1,9 +1,9 @@
 """Overlay pictures: three planes through the largest disagreement, each as image, prediction, reference and difference."""
 
+from autoseg.colours import CONFUSED, INVENTED, MISSED, structure_colour
 from autoseg.data.labels import LabelScheme
 from autoseg.evaluation.evaluate import Evaluation
 from autoseg.evaluation.scores import CaseScores
-from autoseg.report.colours import CONFUSED, INVENTED, MISSED, structure_colour
 from autoseg.report.drawing import fraction, new_figure, png
 from autoseg.report.scene import Scene, largest_disagreement, planes, views
 

@@ -23,7 +23,8 @@ def render(sources: Sources, *, sections: Sequence[Section] = SECTIONS) -> str:
 
     Raises ArtefactError where there is nothing at all to show.
     """
-    if sources.dataset is None and sources.evaluation is None and not sources.problems:
+    told = (sources.dataset, sources.evaluation, sources.survival)
+    if all(one is None for one in told) and not sources.problems:
         raise ArtefactError(f"{sources.title}: nothing to report on yet. Plan it with: autoseg_plan DATASET")
     parts = [(section, blocks) for section in sections if (blocks := section.make(sources))]
     template = _templates().get_template("report.html")

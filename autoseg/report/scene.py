@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from autoseg.colours import CONFUSED, INVENTED, MISSED, Colour, structure_colour
 from autoseg.data.image import Geometry, Spacing, reorient, reorient_spacing
 from autoseg.data.labels import LabelScheme
 from autoseg.data.readers import read_image, read_labels
 from autoseg.errors import EvaluationError
-from autoseg.report.colours import CONFUSED, INVENTED, MISSED, Colour, structure_colour
 from autoseg.report.sources import Sources
 
 SEEN = "LPS"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from autoseg.report import section_run, section_scores
+from autoseg.report import section_run, section_scores, section_survival
 from autoseg.report.blocks import Block
 from autoseg.report.sources import Sources
 
@@ -24,6 +24,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("cases", "Every case", section_scores.per_case),
     Section("confusion", "Confusion between labels", section_scores.confusion),
     Section("volumes", "Volumes", section_scores.volumes),
+    Section("survival", "Survival", section_survival.survival),
     Section("training", "Training", section_run.training),
     Section("data", "Data set", section_run.data),
     Section("decisions", "Decisions", section_run.decisions),

@@ -18,6 +18,8 @@ from autoseg.fingerprint.fingerprint import Fingerprint
 from autoseg.planning.plan import Plan
 from autoseg.prediction.report import PredictionReport
 from autoseg.prediction.run import REPORT_FILE
+from autoseg.survival.model import SurvivalModel
+from autoseg.survival.run import open_survival_model
 from autoseg.training.model_folder import CARD_FILE, FOLD_FILE, PLAN_FILE, VALIDATION_FOLDER, FoldCard, ModelCard
 from autoseg.workspace import DatasetFolder
 
@@ -44,6 +46,14 @@ class FoldRun:
 
 
 @dataclass(frozen=True)
+class SurvivalRun:
+    """A survival model, and the folder with its pictures."""
+
+    folder: Path
+    model: SurvivalModel
+
+
+@dataclass(frozen=True)
 class Sources:
     """All artefacts of a report; None and empty where there are none. `problems` name what could not be read.
 
@@ -59,6 +69,7 @@ class Sources:
     evaluation: Evaluation | None = None
     prediction: PredictionReport | None = None
     predictions: Mapping[str, Path] = field(default_factory=dict)
+    survival: SurvivalRun | None = None
     problems: tuple[str, ...] = ()
 
     def case(self, case_id: str) -> Case | None:
@@ -129,6 +140,11 @@ def of_dataset(folder: DatasetFolder, model: Path | None) -> Sources:
         predictions=predictions,
         problems=tuple(reader.problems),
     )
+
+
+def of_survival(folder: Path) -> SurvivalRun:
+    """A survival model with its pictures. Raises ArtefactError where the folder holds none, or a damaged one."""
+    return SurvivalRun(folder, open_survival_model(folder))
 
 
 def of_predictions(folder: Path, dataset: Path | None) -> Sources:

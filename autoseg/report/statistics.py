@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from autoseg.colours import hexadecimal, structure_colour
 from autoseg.evaluation.scores import CaseScores
-from autoseg.report.colours import hexadecimal, structure_colour
 from autoseg.report.drawing import new_figure, png
 
 Pairs = NDArray[np.float64]

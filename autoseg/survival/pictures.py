@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoseg.artefacts import written_whole
+from autoseg.colours import STRUCTURES, hexadecimal
 from autoseg.survival.cohort import Cohort
 from autoseg.survival.model import RISK_GROUPS, SurvivalModel, feature_effects
 from autoseg.survival.scores import CALIBRATION_DAY, Outcome, kaplan_meier
@@ -17,17 +18,17 @@ from autoseg.survival.validation import Answers
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = {"high": "#D55E00", "middle": "#E69F00", "low": "#0072B2"}
-"""Of Okabe and Ito: told apart whatever the colour vision."""
+KAPLAN_MEIER, CALIBRATION, EFFECTS = "kaplan_meier.png", "calibration.png", "effects.png"
+COLOURS = {name: hexadecimal(STRUCTURES[index]) for name, index in (("high", 5), ("middle", 0), ("low", 4))}
 STYLES = {"high": "-", "middle": "--", "low": "-."}
 MOST_EFFECTS = 15
 
 
 def write_pictures(cohort: Cohort, model: SurvivalModel, out_of_fold: Answers, folder: Path) -> None:
     """Write kaplan_meier.png, calibration.png and effects.png; the first two show patients the models had not seen."""
-    _draw(folder / "kaplan_meier.png", lambda axes: _kaplan_meier(axes, cohort, model, out_of_fold))
-    _draw(folder / "calibration.png", lambda axes: _calibration(axes, model))
-    _draw(folder / "effects.png", lambda axes: _effects(axes, model))
+    _draw(folder / KAPLAN_MEIER, lambda axes: _kaplan_meier(axes, cohort, model, out_of_fold))
+    _draw(folder / CALIBRATION, lambda axes: _calibration(axes, model))
+    _draw(folder / EFFECTS, lambda axes: _effects(axes, model))
 
 
 def _draw(path: Path, draw: Callable[["Axes"], None]) -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from autoseg.colours import INVENTED, MISSED, STRUCTURES
 from autoseg.errors import EvaluationError, UnknownNameError
-from autoseg.report.colours import INVENTED, MISSED, STRUCTURES
 from autoseg.report.moving import FRAMES, splat, surface_of, sweep, turning
 from autoseg.report.overlays import draw_overlay
 from autoseg.report.run import write_curves, write_gifs, write_overlays, write_report
