@@ -342,7 +342,10 @@ def test_planning_answers_an_unknown_name_with_the_nearest(place, arguments, wor
         ),
         (("--set", "training.optimiser=sdg"), ("unknown optimiser 'sdg'", "Did you mean 'sgd'")),
         (("--set", "training.schedule=cosin"), ("unknown schedule 'cosin'", "Did you mean 'cosine'")),
-        (("--set", "training.augmentation=lite"), ("unknown augmentation policy 'lite'", "Known: light, nnunet, none")),
+        (
+            ("--set", "training.augmentation=lite"),
+            ("unknown augmentation policy 'lite'", "Known: brats, light, nnunet, none"),
+        ),
         (("--set", "2d.network.kind=plane_unet"), ("unknown network 'plane_unet'", "Did you mean 'plain_unet'")),
         (("--set", "training.loss=no_such:loss"), ("loss 'no_such:loss': there is no module 'no_such'",)),
         (("--device", "cudda"), ("unknown device 'cudda'", "Did you mean 'cuda'")),

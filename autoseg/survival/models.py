@@ -6,6 +6,7 @@ Every model answers with a survival curve: S(t), the probability to live longer 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,9 +122,13 @@ def fit_kaplan_meier(features: Array, days: Array, died: NDArray[np.bool_], *, s
 
 def fit_cox(features: Array, days: Array, died: NDArray[np.bool_], *, seed: int, penalty: float = 1.0) -> CoxModel:
     """Proportional hazards with a ridge `penalty` (Cox, 1972), ties after Efron."""
+    from sklearn.exceptions import ConvergenceWarning
     from sksurv.linear_model import CoxPHSurvivalAnalysis
 
-    fitted = CoxPHSurvivalAnalysis(alpha=penalty, ties="efron").fit(features, _outcome(days, died))
+    with catch_warnings():
+        # With more columns than patients and a small penalty it may stop before the optimum: cross-validation judges that.
+        simplefilter("ignore", ConvergenceWarning)
+        fitted = CoxPHSurvivalAnalysis(alpha=penalty, ties="efron").fit(features, _outcome(days, died))
     hazard = fitted.cum_baseline_hazard_
     return CoxModel(coefficients=_floats(fitted.coef_), times=_floats(hazard.x), cumulative_hazard=_floats(hazard.y))
 

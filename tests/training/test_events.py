@@ -64,7 +64,7 @@ def test_what_tensorboard_reads_back_is_what_the_history_says(tmp_path):
 def test_without_tensorboard_nothing_is_written_and_it_is_said_why(tmp_path, monkeypatch, caplog):
     there = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorboard" else there(name))
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="autoseg"):
         watched(tmp_path / "events", epochs=1)
     assert not (tmp_path / "events").exists()
     assert "TensorBoard is not installed" in caplog.text

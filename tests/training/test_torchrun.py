@@ -40,7 +40,7 @@ def command(planned, *options, size=1, name="model", length=LENGTH, device=("--d
 
 def start(planned, *options, **changes):
     return subprocess.Popen(
-        command(planned, *options, **changes), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(planned, *options, **changes), stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
     )
 
 

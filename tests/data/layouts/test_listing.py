@@ -70,7 +70,7 @@ def test_a_json_list_may_declare_labels_and_regions(tmp_path: Path, as_object: b
     )
     content = {
         "channels": ["t1", "t2"],
-        "labels": {"background": 0, "tumour": [5], "ignore": 9},
+        "labels": {"background": 0, "tumour": [5, 6], "core": [6], "ignore": 9},
         "cases": [{"id": "p1", "images": images, "label": "masks/p1.nii.gz"}],
     }
     found = recognise(write_json(tmp_path / "list.json", content))
