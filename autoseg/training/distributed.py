@@ -190,13 +190,21 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Ranks]:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with _together():
         dist.init_process_group(backend, timeout=LONGEST_STEP)
-    yield Ranks(
-        rank=int(environment["RANK"]),
-        size=size,
-        local_rank=int(environment.get("LOCAL_RANK", 0)),
-        local_size=int(environment.get("LOCAL_WORLD_SIZE", 1)),
-    )
-    # Not after an error: others may wait for this process in vain, and it for them.
+    try:
+        yield Ranks(
+            rank=int(environment["RANK"]),
+            size=size,
+            local_rank=int(environment.get("LOCAL_RANK", 0)),
+            local_size=int(environment.get("LOCAL_WORLD_SIZE", 1)),
+        )
+    except KeyboardInterrupt:  # all have agreed on it
+        _leave()
+        raise
+    # Not after another error: others may wait for this process in vain, and it for them.
+    _leave()
+
+
+def _leave() -> None:
     _patience.clear()
     dist.destroy_process_group()
 

@@ -89,8 +89,10 @@ def test_terminated_processes_leave_a_checkpoint_that_one_process_goes_on_from(p
     process = start(planned, size=2, name="broken", length=length)
     folder = planned.models / "broken" / "fold_0"
     wait_for(folder / CURRENT, process)
+    asked = time.monotonic()
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=120)
+    assert time.monotonic() - asked < 25, "torchrun kills what has not ended after 30 s"
     assert process.returncode != 0
     assert "interrupted: the checkpoint is written" in errors
     assert 1 <= load_checkpoint(folder)["position"]["epoch"] < 6
