@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,9 @@ from autoseg.errors import ArtefactError, WorkspaceError
 
 FROZEN = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 """The configuration of every artefact: immutable, no unknown keys, no silent conversion, no NaN."""
+
+UNFINISHED = ".writing-"
+"""How the name of a file begins while it is written."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -45,7 +49,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The temporary name keeps the ending: some writers choose the format by it.
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix="".join(path.suffixes[-2:]))
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix="".join(path.suffixes[-2:]))
         temporary = Path(name)
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -85,6 +89,16 @@ def _room(path: Path, error: OSError) -> str:
     except OSError:
         return ""
     return f"; {free / 2**20:.0f} MiB free on its disk"
+
+
+def remove_unfinished(folder: Path, *, older_than_s: float = 0.0) -> None:
+    """Delete what processes that were killed left of files in `folder`, where that was not touched for so long.
+
+    Where others may be writing at this moment, name a time that no write takes.
+    """
+    for unfinished in folder.glob(f"{UNFINISHED}*"):
+        if time.time() - unfinished.stat().st_mtime >= older_than_s:
+            unfinished.unlink(missing_ok=True)
 
 
 def _umask() -> int:

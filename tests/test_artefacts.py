@@ -5,7 +5,7 @@ import json
 import pytest
 from pydantic import BaseModel
 
-from autoseg.artefacts import FROZEN, digest, load, save, written_whole
+from autoseg.artefacts import FROZEN, digest, load, remove_unfinished, save, written_whole
 from autoseg.errors import ArtefactError, WorkspaceError
 
 
@@ -97,3 +97,14 @@ def test_an_error_of_writing_without_a_name_of_its_own_keeps_its_text(tmp_path):
         written_whole(tmp_path / "a"),
     ):
         raise OSError("10 requested and 3 written")  # as numpy says that the disk is full
+
+
+def test_what_killed_processes_left_is_removed_once_it_is_old_enough(tmp_path):
+    left, kept = tmp_path / ".writing-abc.json", tmp_path / "plan.json"
+    for path in (left, kept):
+        path.write_text("{")
+    remove_unfinished(tmp_path, older_than_s=60)
+    assert left.exists()
+    remove_unfinished(tmp_path)
+    assert not left.exists()
+    assert kept.exists()

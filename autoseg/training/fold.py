@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from autoseg.artefacts import load, save
+from autoseg.artefacts import load, remove_unfinished, save
 from autoseg.data.splits import ALL
 from autoseg.errors import TrainingError
 from autoseg.lock import locked
@@ -79,8 +79,7 @@ def _judged(task: Task, fold: str, judge: Judge) -> FoldScores | None:
 
 def _trained(task: Task, fold: str) -> FoldResult:
     folder = fold_folder(task.model, fold)
-    for unfinished in folder.glob(".writing-*"):  # left by a run that was killed
-        unfinished.unlink()
+    remove_unfinished(folder)
     task.ranks.wait()
     if _is_finished(task, fold):
         logger.info("fold %s is finished; nothing to do (train it anew with --restart)", fold)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from autoseg.artefacts import digest, load, save
+from autoseg.artefacts import digest, load, remove_unfinished, save
 from autoseg.augmentation.policy import POLICIES
 from autoseg.data.dataset import Dataset
 from autoseg.data.splits import Splits, make_splits
@@ -47,6 +47,9 @@ from autoseg.training.variants import VARIANTS, Variant
 from autoseg.workspace import DatasetFolder
 
 RESTART = "autoseg_train ... --restart"
+
+ABANDONED_S = 600.0
+"""Folds that are trained side by side write to one model folder: younger unfinished files may be theirs."""
 
 logger = logging.getLogger(__name__)
 
@@ -249,6 +252,7 @@ def _begin_model(
 
 
 def _write(task: Task, card: ModelCard) -> None:
+    remove_unfinished(task.model, older_than_s=ABANDONED_S)
     write_model(task.model, plan=task.plan, card=card, splits=task.splits)
     if task.previous is not None:
         save(task.previous.stage, task.model / PREVIOUS_FILE)
