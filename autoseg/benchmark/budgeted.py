@@ -1,25 +1,32 @@
 """nnU-Net and autoseg with the same budget on the same cases, predicted by each and scored by the same metrics."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from pydantic import BaseModel
 
 from autoseg import cascade
 from autoseg.artefacts import FROZEN, load
+from autoseg.benchmark.matrix import PEER, Budget, gflop_of, wanted_row
 from autoseg.benchmark.nnunet import NnUnet
 from autoseg.benchmark.nnunet_layout import ENDING
 from autoseg.benchmark.rows import Row, mean_dice, scores_of
 from autoseg.benchmark.setting import Setting
 from autoseg.benchmark.step import LOADERS, WARMUP
+from autoseg.benchmark.stored_rows import find_row, keep_row
 from autoseg.data.dataset import Dataset
 from autoseg.data.labels import LabelScheme
 from autoseg.data.readers import read_labels, write_labels
+from autoseg.data.splits import ALL
 from autoseg.errors import BenchmarkError
 from autoseg.evaluation.pairing import dataset_references
 from autoseg.evaluation.run import evaluate
 from autoseg.prediction.run import predict
+from autoseg.training.run import load_splits
 
 ITERATIONS_PER_EPOCH = 10
 """So often nnU-Net's learning rate falls, which it does once an epoch."""
@@ -44,46 +51,133 @@ class Comparison(BaseModel):
     how: str
 
 
-def compare_with_peer(
-    setting: Setting, peer: NnUnet, *, budget_s: float | None, iterations: int | None, step_s: float | None = None
-) -> Comparison:
-    """Train, predict and evaluate both, autoseg with `budget_s` seconds, or both with `iterations` steps.
+def compare_with_peer(setting: Setting, peer: NnUnet, *, budget: Budget, step_s: float | None = None) -> Comparison:
+    """Train both on every case, predict the test cases and evaluate both; steps of the peer as in `peer_row`.
 
-    The peer gets as many iterations as its own median step allows in the budget, its schedule ended there, and loses no
-    time to validation. `step_s` is that step as measured before; None measures it now. Raises BenchmarkError where the
-    data set has no test cases with labels.
+    Raises BenchmarkError where the data set has no test cases with labels.
     """
     dataset = load(Dataset, setting.folder.dataset_file, remake="autoseg_plan DATASET")
-    if not any(case.label for case in dataset.test_cases):
-        raise BenchmarkError(f"{dataset.name}: no test case has labels, so there is nothing to score both on.")
-    version = peer.version()
-    peer.prepare()
-    loaders = 0
-    if iterations is None and step_s is None:
-        loaders, step_s = _best_step(peer)
-    steps = iterations or max(1, int((budget_s or 0.0) / (step_s or 1.0)))
-    name = f"{steps}" if budget_s is None else f"{budget_s:.0f}s"
-    output = setting.results / "peer" / name
-    trained = peer.train(
-        iterations=steps, loaders=loaders, iterations_per_epoch=ITERATIONS_PER_EPOCH, results=f"results_{name}"
-    )
-    images = peer.raw / "imagesTs"
-    predicted = peer.predict(Path(trained["model"]), images=images, output=output / "nnunet_classes")
-    _decode(output / "nnunet_classes", output / "nnunet", labels=dataset.labels)
-    seconds = predicted["seconds"] / len(dataset.test_cases)
-    theirs = _row(version, setting, steps=trained["steps"], case_s=seconds, folder=output / "nnunet", dataset=dataset)
-    ours = _ours(setting, dataset, output / "autoseg", images=images, budget_s=budget_s, iterations=iterations, name=name)
-    given = f"{budget_s:.0f} s" if budget_s is not None else f"{steps} steps"
-    paid = "" if step_s is None else f", as many as its median step of {step_s:.2f} s allows in that time"
+    cases = [case.id for case in dataset.test_cases if case.label]
+    if not cases:
+        raise BenchmarkError(
+            f"{dataset.name}: no test case has labels, so there is nothing to score both on. Score them on the held-out "
+            "cases of a fold: --fold 0."
+        )
+    training = _trained(peer, budget, step_s=step_s)
+    theirs = _predicted(setting, peer, training, fold=ALL, images=peer.raw / "imagesTs", cases=cases, dataset=dataset)
+    ours = _ours(setting, budget, images=peer.raw / "imagesTs", cases=cases, dataset=dataset)
+    given = f"{budget.seconds:.0f} s" if budget.seconds is not None else f"{training.steps} steps"
     return Comparison(
         dataset=dataset.name,
         configuration=setting.configuration.name,
-        budget_s=budget_s,
-        step_s=step_s,
-        cases=len(dataset.test_cases),
+        budget_s=budget.seconds,
+        step_s=training.paid_s,
+        cases=len(cases),
         rows=(theirs, ours),
-        how=f"autoseg trained {given}; {version} {trained['steps']} steps{paid}, schedule ended there, no validation",
+        how=f"autoseg trained {given}; {training.program} {training.how}",
     )
+
+
+def peer_row(setting: Setting, peer: NnUnet, *, budget: Budget, step_s: float | None = None) -> Row:
+    """Train the peer on the setting's fold, predict its held-out cases and evaluate them; stored for the table of rows.
+
+    Given seconds it gets as many iterations as its own median step allows in them, its schedule ended there, and loses no
+    time to validation. `step_s` is that step as measured before; None measures it now.
+    """
+    wanted = wanted_row(setting, setting.configuration.name, recipe=None, folds=[setting.fold], budget=budget)
+    wanted = wanted.model_copy(update={"program": PEER})
+    found = find_row(setting, wanted)
+    if found is not None:
+        return found
+    dataset = load(Dataset, setting.folder.dataset_file, remake="autoseg_plan DATASET")
+    _, cases = load_splits(setting.folder).fold(setting.fold)
+    training = _trained(peer, budget, step_s=step_s)
+    images = _only(cases, peer.raw / "imagesTr", peer.folder / f"images_fold_{setting.fold}")
+    row = _predicted(setting, peer, training, fold=setting.fold, images=images, cases=cases, dataset=dataset)
+    keep_row(setting, wanted, row)
+    return row
+
+
+@dataclass(frozen=True)
+class _Training:
+    """A training of the peer: its `answer`, and its median step `paid_s` by which its steps were counted."""
+
+    program: str
+    name: str
+    answer: Mapping[str, Any]
+    paid_s: float | None
+
+    @property
+    def steps(self) -> int:
+        return int(self.answer["steps"])
+
+    @property
+    def how(self) -> str:
+        paid = "" if self.paid_s is None else f", as many as its median step of {self.paid_s:.2f} s allows in that time"
+        return f"{self.steps} steps{paid}, schedule ended there, no validation"
+
+
+def _trained(peer: NnUnet, budget: Budget, *, step_s: float | None) -> _Training:
+    version = peer.version()
+    peer.prepare()
+    loaders, paid_s = 0, step_s
+    if budget.iterations is None and paid_s is None:
+        loaders, paid_s = _best_step(peer)
+    if budget.iterations is not None:
+        paid_s = None
+    steps = budget.iterations or max(1, int((budget.seconds or 0.0) / (paid_s or 1.0)))
+    name = f"{steps}_steps_fold_{peer.setting.fold}"
+    answer = peer.train(
+        iterations=steps, loaders=loaders, iterations_per_epoch=ITERATIONS_PER_EPOCH, results=f"results_{name}"
+    )
+    return _Training(version, name, answer, paid_s)
+
+
+def _predicted(
+    setting: Setting,
+    peer: NnUnet,
+    training: _Training,
+    *,
+    fold: str,
+    images: Path,
+    cases: Sequence[str],
+    dataset: Dataset,
+) -> Row:
+    output = setting.results / "peer" / training.name
+    predicted = peer.predict(Path(training.answer["model"]), images=images, output=output / "classes")
+    _decode(output / "classes", output / "labels", labels=dataset.labels)
+    answer = training.answer
+    return Row(
+        name=f"{training.program} {setting.configuration.name}",
+        configuration=setting.configuration.name,
+        recipe=None,
+        folds=(fold,),
+        steps=training.steps,
+        batch_size=answer["batch_size"],
+        step_s=answer["seconds"] / training.steps,
+        case_s=predicted["seconds"] / len(cases),
+        peak_bytes=answer["peak_bytes"],
+        parameters=answer["parameters"],
+        gflop=gflop_of(setting.plan, setting.configuration.name),
+        **_scored(output / "labels", cases, dataset),
+    )
+
+
+def _scored(folder: Path, cases: Sequence[str], dataset: Dataset) -> dict[str, Any]:
+    references = partial(dataset_references, dataset, whole=False)
+    evaluation = evaluate(folder, lambda _: references(cases), labels=dataset.labels)
+    scores = scores_of([evaluation])
+    return {"scores": scores, "mean_dice": mean_dice(scores)}
+
+
+def _only(cases: Sequence[str], source: Path, folder: Path) -> Path:
+    """A folder of links to the images of `cases` alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for case in cases:
+        for file in source.glob(f"{case}_????{ENDING}"):
+            if not (folder / file.name).exists():
+                (folder / file.name).symlink_to(file.resolve())
+    return folder
 
 
 def _best_step(peer: NnUnet) -> tuple[int, float]:
@@ -104,41 +198,27 @@ def _decode(classes: Path, output: Path, *, labels: LabelScheme) -> None:
         write_labels(output / file.name, labels.decode(values), geometry)
 
 
-def _row(name: str, setting: Setting, *, steps: int, case_s: float, folder: Path, dataset: Dataset) -> Row:
-    scores = scores_of([evaluate(folder, partial(dataset_references, dataset), labels=dataset.labels)])
-    return Row(
-        name=name,
-        configuration=setting.configuration.name,
-        recipe=None,
-        folds=(setting.fold,),
-        steps=steps,
-        case_s=case_s,
-        mean_dice=mean_dice(scores),
-        scores=scores,
-    )
-
-
-def _ours(
-    setting: Setting,
-    dataset: Dataset,
-    output: Path,
-    *,
-    images: Path,
-    budget_s: float | None,
-    iterations: int | None,
-    name: str,
-) -> Row:
-    fixed = () if iterations is None else ("training.epochs=1", f"training.iterations_per_epoch={iterations}")
+def _ours(setting: Setting, budget: Budget, *, images: Path, cases: Sequence[str], dataset: Dataset) -> Row:
+    name = f"{budget.iterations}_steps" if budget.seconds is None else f"{budget.seconds:.0f}s"
     (result,) = cascade.train(
         setting.folder,
         setting.configuration.name,
-        folds=[setting.fold],
+        folds=[ALL],
         name=f"benchmark_peer_{name}",
-        settings=fixed,
-        time_budget_s=budget_s,
+        settings=budget.settings,
+        time_budget_s=budget.seconds,
         device=str(setting.device),
         threads=setting.threads,
     )
-    report = predict(images, output, models=[result.model], folds=[setting.fold])
-    seconds = report.seconds / len(dataset.test_cases)
-    return _row("autoseg", setting, steps=result.card.steps, case_s=seconds, folder=output, dataset=dataset)
+    output = setting.results / "peer" / f"autoseg_{name}"
+    report = predict(images, output, models=[result.model], folds=[ALL])
+    return Row(
+        name="autoseg",
+        configuration=setting.configuration.name,
+        recipe=None,
+        folds=(ALL,),
+        steps=result.card.steps,
+        parameters=result.card.parameters,
+        case_s=report.seconds / len(cases),
+        **_scored(output, cases, dataset),
+    )

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel
 
 from autoseg import cascade
-from autoseg.artefacts import FROZEN, digest, load, save
+from autoseg.artefacts import digest, load
 from autoseg.benchmark.apart import answered, requested
 from autoseg.benchmark.rows import Row, Table, mean_dice, scores_of
 from autoseg.benchmark.setting import Setting
+from autoseg.benchmark.stored_rows import Wanted, find_row, keep_row
 from autoseg.benchmark.timing import this_machine
-from autoseg.errors import ArtefactError, AutosegError, BenchmarkError
+from autoseg.errors import AutosegError, BenchmarkError
 from autoseg.evaluation.evaluate import Evaluation
 from autoseg.evaluation.run import EVALUATION_FILE
 from autoseg.planning.plan import Plan
@@ -34,35 +34,10 @@ from autoseg.training.model_folder import VALIDATION_FOLDER, fold_folder, networ
 from autoseg.validation import WholeCases
 
 HISTORY_FILE = "history.jsonl"
+PEER = "nnunet"
+"""The program whose stored rows (`autoseg_benchmark peer`) stand in the table beside ours."""
 
 logger = logging.getLogger(__name__)
-
-
-class Wanted(BaseModel):
-    """What a row is made from; the same is not made twice."""
-
-    model_config = FROZEN
-    plan: str
-    configuration: str
-    recipe: str | None
-    folds: tuple[str, ...]
-    settings: tuple[str, ...]
-    budget_s: float | None
-    device: str
-    threads: int
-
-    @property
-    def name(self) -> str:
-        """What the row is called."""
-        return self.configuration if self.recipe is None else f"{self.recipe} {self.configuration}"
-
-
-class Stored(BaseModel):
-    """A finished row and the digest of what was wanted."""
-
-    model_config = FROZEN
-    made_from: str
-    row: Row
 
 
 @dataclass(frozen=True)
@@ -113,40 +88,46 @@ def compare(
     budget: Budget,
     progress: Progress = SILENT,
 ) -> Table:
-    """The table of all combinations; rows that were made before with the very same settings are taken from there."""
-    rows = []
-    for configuration, recipe in progress.track(wanted, description="rows", total=len(wanted)):
-        one = Wanted(
-            plan=digest(setting.plan),
-            configuration=configuration,
-            recipe=recipe,
-            folds=tuple(folds),
-            settings=budget.settings,
-            budget_s=budget.seconds,
-            device=str(setting.device),
-            threads=setting.threads,
-        )
-        rows.append(_row(setting, one))
+    """The table of all combinations; rows that were made before with the very same settings are taken from there.
+
+    Rows that a peer made of these configurations with the same budget and folds come last.
+    """
+    asked = [
+        wanted_row(setting, configuration, recipe=recipe, folds=folds, budget=budget) for configuration, recipe in wanted
+    ]
+    rows = [_row(setting, one) for one in progress.track(asked, description="rows", total=len(asked))]
+    alone = {one.configuration: one.model_copy(update={"recipe": None}) for one in asked}
+    others = [find_row(setting, one.model_copy(update={"program": PEER})) for one in alone.values()]
     machine = this_machine(device=str(setting.device), threads=setting.threads)
     return Table(
         dataset=setting.plan.dataset,
+        plan=digest(setting.plan),
         machine=machine,
         budget_s=budget.seconds,
         iterations=budget.iterations,
         seed=budget.seed,
-        rows=tuple(rows),
+        rows=(*rows, *(row for row in others if row is not None)),
+    )
+
+
+def wanted_row(setting: Setting, configuration: str, *, recipe: str | None, folds: Sequence[str], budget: Budget) -> Wanted:
+    """What a row of this configuration is made from."""
+    return Wanted(
+        plan=digest(setting.plan),
+        configuration=configuration,
+        recipe=recipe,
+        folds=tuple(folds),
+        settings=budget.settings,
+        budget_s=budget.seconds,
+        device=str(setting.device),
+        threads=setting.threads,
     )
 
 
 def _row(setting: Setting, wanted: Wanted) -> Row:
-    made_from = digest(wanted)
-    file = setting.results / "rows" / f"{made_from}.json"
-    try:
-        stored = load(Stored, file, remake="autoseg_benchmark run")
-        if stored.made_from == made_from:
-            return stored.row
-    except ArtefactError:
-        logger.debug("%s is made now", wanted.name)
+    stored = find_row(setting, wanted)
+    if stored is not None:
+        return stored
     own = replace(setting, configuration=setting.plan.configurations[wanted.configuration])
     try:
         row = Row.model_validate_json(answered("autoseg.benchmark.matrix", own, wanted=wanted.model_dump(mode="json")))
@@ -154,7 +135,7 @@ def _row(setting: Setting, wanted: Wanted) -> Row:
         logger.warning("%s failed: %s", wanted.name, error)
         return _failed(wanted, str(error))
     if row.failed is None:
-        save(Stored(made_from=made_from, row=row), file)
+        keep_row(setting, wanted, row)
     else:
         logger.warning("%s failed: %s", wanted.name, row.failed)
     return row

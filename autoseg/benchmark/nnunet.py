@@ -15,6 +15,7 @@ from autoseg.data.dataset import Dataset
 from autoseg.errors import BenchmarkError
 from autoseg.fingerprint import Fingerprint
 from autoseg.planning.facts import facts_of
+from autoseg.training.run import load_splits
 
 SCRIPT = Path(__file__).with_name("peer_nnunet.py")
 NUMBER = 900
@@ -65,13 +66,14 @@ class NnUnet:
         dataset = load(Dataset, folder.dataset_file, remake="autoseg_plan DATASET")
         facts = facts_of(dataset, load(Fingerprint, folder.fingerprint_file, remake="autoseg_plan DATASET"))
         plans = plans_of(plan, facts, name=PLANS_NAME, dataset=self._name, configurations=[self.setting.configuration.name])
-        stamp = {"dataset": digest(dataset), "plans": plans}
+        splits = load_splits(folder)
+        stamp = {"dataset": digest(dataset), "plans": plans, "splits": digest(splits)}
         file = self.folder / STAMP
         if file.exists() and json.loads(file.read_text(encoding="utf-8")) == stamp:
             return
         file.unlink(missing_ok=True)
         lay_out(dataset, self.raw)
-        self._ask("prepare", plans=plans)
+        self._ask("prepare", plans=plans, splits=[{"train": fold.train, "val": fold.validation} for fold in splits.folds])
         with written_whole(file) as out:
             out.write(json.dumps(stamp).encode())
 
@@ -84,7 +86,10 @@ class NnUnet:
         return self._ask("steps", loaders=loaders, steps=steps, warmup=warmup)
 
     def train(self, *, iterations: int, loaders: int, iterations_per_epoch: int, results: str) -> Mapping[str, Any]:
-        """Train so many iterations, the schedule ended there: {"seconds", "steps", "model"}."""
+        """Train so many iterations, the schedule ended there.
+
+        Returns {"seconds", "steps", "model", "batch_size", "peak_bytes", "parameters"}.
+        """
         return self._ask(
             "train",
             results=results,

@@ -35,6 +35,7 @@ def prepare(request: dict[str, Any]) -> dict[str, Any]:
     folder = Path(os.environ[PREPROCESSED]) / request["name"]
     shutil.copy(Path(os.environ[RAW]) / request["name"] / "dataset.json", folder)
     (folder / f"{request['plans_name']}.json").write_text(json.dumps(request["plans"]))
+    (folder / "splits_final.json").write_text(json.dumps(request["splits"]))
     return preprocess(request)
 
 
@@ -105,22 +106,41 @@ def steps(request: dict[str, Any]) -> dict[str, Any]:
 
 def train(request: dict[str, Any]) -> dict[str, Any]:
     """Train for a number of iterations with the schedule ended there; nothing is spent on validation."""
-    per_epoch = request["iterations_per_epoch"]
+    left, per_epoch = request["iterations"], request["iterations_per_epoch"]
     trainer = _trainer(request)
-    trainer.num_epochs = max(1, request["iterations"] // per_epoch)
+    trainer.num_epochs = -(-left // per_epoch)
     trainer.num_iterations_per_epoch = per_epoch
     trainer.initialize()
     trainer.on_train_start()
     begun = time.monotonic()
-    for _ in range(trainer.num_epochs):
+    while left > 0:
         trainer.on_train_epoch_start()
-        losses = [trainer.train_step(next(trainer.dataloader_train)) for _ in range(per_epoch)]
+        losses = [trainer.train_step(next(trainer.dataloader_train)) for _ in range(min(left, per_epoch))]
         trainer.on_train_epoch_end(losses)
         trainer.current_epoch += 1
+        left -= len(losses)
     seconds = time.monotonic() - begun
     trainer.save_checkpoint(str(Path(trainer.output_folder) / "checkpoint_final.pth"))
     _close(trainer)
-    return {"seconds": seconds, "steps": trainer.num_epochs * per_epoch, "model": str(trainer.output_folder_base)}
+    return {
+        "seconds": seconds,
+        "steps": request["iterations"],
+        "model": str(trainer.output_folder_base),
+        "batch_size": int(trainer.batch_size),
+        "peak_bytes": _peak_bytes(trainer.device),
+        "parameters": sum(one.numel() for one in trainer.network.parameters()),
+    }
+
+
+def _peak_bytes(device: Any) -> int:
+    """The most memory so far: of the GPU where there is one, else of this process."""
+    import resource
+
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_reserved(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def predict(request: dict[str, Any]) -> dict[str, Any]:

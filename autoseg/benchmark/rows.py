@@ -1,13 +1,16 @@
 """The table of a comparison: one row for each way to train, what it costs and how good it is."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import mean
 
 from pydantic import BaseModel
 
-from autoseg.artefacts import FROZEN
+from autoseg.artefacts import FROZEN, load
 from autoseg.benchmark.timing import Machine
+from autoseg.errors import ArtefactError
 from autoseg.evaluation.evaluate import Evaluation
+from autoseg.evaluation.summary import summarise
 
 METRICS = ("dice", "sensitivity", "specificity", "hd95_mm")
 
@@ -25,7 +28,7 @@ class Score(BaseModel):
 class Row(BaseModel):
     """One configuration or recipe, trained, predicted and evaluated; or the reason why that `failed`.
 
-    `scores` hold METRICS of each structure (regions where the data set has them, else labels), the mean over folds.
+    `scores` hold METRICS of each structure (regions where the data set has them, else labels) over all folds' cases.
     Seconds are of a training step and of a predicted case; `peak_bytes` is the most memory while it trained; `gflop` are
     10^9 floating point operations of one patch forward.
     """
@@ -49,10 +52,11 @@ class Row(BaseModel):
 
 
 class Table(BaseModel):
-    """All rows of a comparison on one data set, in the order they were asked for."""
+    """All rows of a comparison on one data set, in the order they were asked for; `plan` is the digest of their plan."""
 
     model_config = FROZEN
     dataset: str
+    plan: str
     machine: Machine
     budget_s: float | None
     iterations: int | None
@@ -60,24 +64,31 @@ class Table(BaseModel):
     rows: tuple[Row, ...]
 
 
+def joined_with(table: Table, file: Path) -> Table:
+    """The table with the rows that `file` has besides, where that was made with the same plan, budget and machine."""
+    try:
+        earlier = load(Table, file, remake="autoseg_benchmark run")
+    except ArtefactError:
+        return table
+    if earlier.model_copy(update={"rows": ()}) != table.model_copy(update={"rows": ()}):
+        return table
+    own = {(row.name, row.folds) for row in table.rows}
+    besides = [row for row in earlier.rows if (row.name, row.folds) not in own and row.failed is None]
+    return table.model_copy(update={"rows": (*besides, *table.rows)})
+
+
 def scores_of(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, Score]]:
-    """Each structure's METRICS, averaged over the folds' evaluations; the interval is that of a single one."""
-    found: dict[str, dict[str, Score]] = {}
-    first = evaluations[0]
-    for name in first.regions or first.labels:
-        own = [(one.regions or one.labels)[name] for one in evaluations]
-        found[name] = {}
-        for metric in METRICS:
-            summaries = [metrics[metric] for metrics in own if metric in metrics]
-            means = [summary.mean for summary in summaries if summary.mean is not None]
-            only = summaries[0] if len(summaries) == 1 else None
-            found[name][metric] = Score(
-                mean=mean(means) if means else None,
-                low=only.low if only else None,
-                high=only.high if only else None,
-                counted=sum(summary.counted for summary in summaries),
-            )
-    return found
+    """Each structure's METRICS over the cases of all folds' evaluations, and the 95 % interval of their mean."""
+    cases = [case.regions or case.labels for one in evaluations for case in one.cases]
+    structures, _ = summarise(cases)
+    return {
+        name: {
+            metric: Score(mean=found.mean, low=found.low, high=found.high, counted=found.counted)
+            for metric, found in metrics.items()
+            if metric in METRICS
+        }
+        for name, metrics in structures.items()
+    }
 
 
 def mean_dice(scores: Mapping[str, Mapping[str, Score]]) -> float | None:

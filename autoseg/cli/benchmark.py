@@ -11,6 +11,7 @@ from autoseg.errors import BenchmarkError
 
 if TYPE_CHECKING:
     from autoseg.benchmark.nnunet import NnUnet
+    from autoseg.benchmark.rows import Table
     from autoseg.benchmark.setting import Setting
 
 Dataset = Annotated[str | None, typer.Argument(help="Planned data set (default: the last).")]
@@ -112,8 +113,6 @@ def run(
     Rows that are finished are not made again; one that fails is reported and does not stop the rest.
     """
     from autoseg.benchmark.matrix import Budget, combinations, compare
-    from autoseg.benchmark.pareto import draw_pareto
-    from autoseg.benchmark.report import table_lines
 
     if (time_budget is None) == (iterations is None):
         raise BenchmarkError("the rows need the same budget: name one of --time-budget 10m and --iterations N.")
@@ -122,14 +121,7 @@ def run(
     setting = _setting(dataset, first, workspace, settings=settings, device=device, threads=threads)
     wanted = combinations(setting.plan, configurations or list(setting.plan.configurations), recipes or ())
     table = compare(setting, wanted, folds=folds or ["0"], budget=budget, progress=bars(quiet or as_json))
-    _keep(table, setting, "run.json")
-    picture = setting.results / "run.png"
-    draw_pareto(table, picture)
-    if as_json:
-        print_json(table.model_dump(mode="json"))
-    else:
-        print("\n".join(table_lines(table)))
-        print(f"Written: {setting.results / 'run.json'}, {picture}")
+    _show_table(table, setting, as_json=as_json)
 
 
 def peer(
@@ -147,23 +139,36 @@ def peer(
         typer.Option("--step-seconds", min=0.001, help="The peer's step as measured before, instead of measuring it now."),
     ] = None,
     fold: Annotated[str, typer.Option("--fold", help="Fold to train, or all.")] = "all",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of autoseg.")] = 0,
+    settings: Settings = None,
     workspace: WorkspaceFolder = None,
     device: Device = "auto",
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train another program and autoseg with the same budget on the same cases, and score both on the test cases."""
-    from autoseg.benchmark.budgeted import compare_with_peer
+    """Train another program and autoseg with the same budget on the same cases, and score both on the same unseen cases.
+
+    With a fold these are its held-out cases, and both stand in the table of `autoseg_benchmark run`; with all of them the
+    data set's test cases.
+    """
+    from autoseg.benchmark.budgeted import compare_with_peer, peer_row
+    from autoseg.benchmark.matrix import Budget, compare
     from autoseg.benchmark.report import comparison_lines
+    from autoseg.data.splits import ALL
 
     if (time_budget is None) == (iterations is None):
         raise BenchmarkError("both need the same budget: name one of --time-budget 10m and --iterations N.")
-    setting = _setting(dataset, configuration, workspace, settings=None, device=device, threads=threads, fold=fold)
+    setting = _setting(dataset, configuration, workspace, settings=settings, device=device, threads=threads, fold=fold)
     other = _peer(name, python, setting)
     assert other is not None, "a peer is named"
-    budget_s = None if time_budget is None else seconds_of(time_budget)
-    found = compare_with_peer(setting, other, budget_s=budget_s, iterations=iterations, step_s=step_seconds)
+    budget = Budget(None if time_budget is None else seconds_of(time_budget), iterations, seed)
+    if fold != ALL:
+        peer_row(setting, other, budget=budget, step_s=step_seconds)
+        table = compare(setting, [(configuration, None)], folds=[fold], budget=budget, progress=bars(quiet or as_json))
+        _show_table(table, setting, as_json=as_json)
+        return
+    found = compare_with_peer(setting, other, budget=budget, step_s=step_seconds)
     _keep(found, setting, f"peer_{name}_{time_budget or iterations}.json")
     if as_json:
         print_json(found.model_dump(mode="json"))
@@ -229,6 +234,23 @@ def prediction(
         print_json(found.model_dump(mode="json"))
     else:
         print("\n".join(quality_lines(found)))
+
+
+def _show_table(table: "Table", setting: "Setting", *, as_json: bool) -> None:
+    """Store the table with the rows that earlier runs of the same budget made, draw it and print it."""
+    from autoseg.benchmark.pareto import draw_pareto
+    from autoseg.benchmark.report import table_lines
+    from autoseg.benchmark.rows import joined_with
+
+    file, picture = setting.results / "run.json", setting.results / "run.png"
+    table = joined_with(table, file)
+    _keep(table, setting, file.name)
+    draw_pareto(table, picture)
+    if as_json:
+        print_json(table.model_dump(mode="json"))
+    else:
+        print("\n".join(table_lines(table)))
+        print(f"Written: {file}, {picture}")
 
 
 def _setting(

@@ -1,7 +1,8 @@
+from autoseg.artefacts import save
 from autoseg.benchmark.hardware import Reference, Speeds, limits_of, recorded
 from autoseg.benchmark.pareto import draw_pareto
 from autoseg.benchmark.report import table_lines
-from autoseg.benchmark.rows import Row, Score, Table, mean_dice, pareto_best
+from autoseg.benchmark.rows import Row, Score, Table, joined_with, mean_dice, pareto_best
 from autoseg.benchmark.timing import Machine
 
 MACHINE = Machine(processor="EPYC", threads=2, device="cpu", torch="2.13.0")
@@ -25,12 +26,22 @@ def row(name, dice=None, case_s=None, failed=None):
 
 
 def table(*rows):
-    return Table(dataset="Heads", machine=MACHINE, budget_s=600.0, iterations=None, seed=0, rows=rows)
+    return Table(dataset="Heads", plan="0123", machine=MACHINE, budget_s=600.0, iterations=None, seed=0, rows=rows)
 
 
 def test_a_row_is_best_unless_another_is_as_good_in_less_time():
     rows = (row("slow and good", 0.9, 10.0), row("fast", 0.7, 1.0), row("beaten", 0.6, 2.0), row("failed", failed="no"))
     assert pareto_best(rows) == {"slow and good", "fast"}
+
+
+def test_rows_of_the_same_plan_and_budget_come_together_in_one_table(tmp_path):
+    first = table(row("a", 0.5, 1.0), row("b", 0.7, 2.0))
+    save(first, tmp_path / "run.json")
+    again = joined_with(table(row("b", 0.8, 2.0), row("peer", 0.6, 5.0)), tmp_path / "run.json")
+    assert [(one.name, one.mean_dice) for one in again.rows] == [("a", 0.5), ("b", 0.8), ("peer", 0.6)]
+    longer = table(row("c", 0.9, 1.0)).model_copy(update={"budget_s": 1200.0})
+    assert joined_with(longer, tmp_path / "run.json") == longer
+    assert joined_with(longer, tmp_path / "none.json") == longer
 
 
 def test_two_equal_rows_beat_each_other_not():
