@@ -217,12 +217,14 @@ class Predictor:
         grids = {"source": case.previous.placement, "target": case.placement}
         orders = member.previous.configuration.resampling
         if member.previous.handed_on == "labels":
+            assert case.body is not None, "prepared for label maps"
             classes = relabelled_classes(
                 scores,
                 **grids,
                 resampling=orders,
                 label_resampling=member.configuration.resampling,
                 labels=self.labels,
+                body=case.body,
             )
         else:
             classes = refined_classes(scores, **grids, resampling=orders, labels=self.labels)

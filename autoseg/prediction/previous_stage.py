@@ -15,7 +15,7 @@ from autoseg.prediction.deciding import decide
 from autoseg.prediction.ensemble import Member
 from autoseg.prediction.refining import Scores, refined_slabs
 from autoseg.prediction.sums import SLAB_BYTES
-from autoseg.preprocessing.case import Placement, Prepared, prepare
+from autoseg.preprocessing.case import Placement, Prepared, marked_outside, prepare
 from autoseg.preprocessing.resampling import resample_labels, separate_axis
 from autoseg.training.previous_stage import as_masks
 
@@ -25,7 +25,8 @@ def prepare_stages(image: Image, member: Member) -> Prepared:
 
     Raises PredictionError when the two stages turn or crop images differently.
     """
-    found = prepare(image, member.plan, member.configuration)
+    reads_maps = member.previous is not None and member.previous.handed_on == "labels"
+    found = prepare(image, member.plan, member.configuration, keep_body=reads_maps)
     if member.previous is None:
         return found
     previous = prepare_stages(image, member.previous)
@@ -63,16 +64,18 @@ def relabelled_classes(
     resampling: Resampling,
     label_resampling: Resampling,
     labels: LabelScheme,
+    body: NDArray[np.bool_],
 ) -> NDArray[np.integer]:
     """The same by way of the label map that `scores` mean on the grid of the cropped image.
 
-    `resampling` has the orders for the scores, `label_resampling` those for label maps on the way to `target`. Source:
-    nnU-Net, whose second stage reads the files that the first one wrote.
+    `resampling` has the orders for the scores, `label_resampling` those for label maps on the way to `target`. Background
+    outside the `body` (z, y, x, of the cropped image) competes as a class of its own. Source: nnU-Net, whose second stage
+    reads the files that the first one wrote as it reads labels for training.
     """
     orders = _orders(resampling, current_mm=source.network_spacing_mm, new_mm=source.spacing_mm)
     found = _decided(scores, source.cropped_shape, orders=orders, labels=labels)
     return resample_labels(
-        found.astype(np.int16),
+        marked_outside(found.astype(np.int16), body),
         target.network_shape,
         current_mm=target.spacing_mm,
         new_mm=target.network_spacing_mm,

@@ -54,17 +54,24 @@ class Placement(BaseModel):
 class Prepared:
     """A case as a network sees it: image (channel, z, y, x), classes (z, y, x) or None, and where it came from.
 
-    `previous` is the same case as the network of the previous stage sees it, None where there is none.
+    `previous` is the same case as the network of the previous stage sees it, None where there is none. `body` (z, y, x) is
+    where the cropped image holds something, before resampling, if that was asked for.
     """
 
     image: NDArray[np.float32]
     classes: NDArray[np.int16] | None
     placement: Placement
     previous: "Prepared | None" = None
+    body: NDArray[np.bool_] | None = None
 
 
 def prepare(
-    image: Image, plan: Plan, configuration: Configuration, *, classes: NDArray[np.integer] | None = None
+    image: Image,
+    plan: Plan,
+    configuration: Configuration,
+    *,
+    classes: NDArray[np.integer] | None = None,
+    keep_body: bool = False,
 ) -> Prepared:
     """The case turned, cropped to what is not zero, normalised and resampled, in that order.
 
@@ -86,15 +93,22 @@ def prepare(
     if classes is not None:
         turned = _turned(classes, current=current, wanted=wanted, transpose=plan.transpose_forward)
         found = np.array(turned[placement.box], dtype=np.int16, order="C")
-        found[(found == 0) & ~mask] = OUTSIDE
+        found = marked_outside(found, mask)
         found = resample_labels(
             found, placement.network_shape, **grid, order=orders.label_order, order_z=orders.label_order_z
         )
+    kept = mask if keep_body else None
     del mask
     resampled = resample_image(
         cropped, placement.network_shape, **grid, order=orders.image_order, order_z=orders.image_order_z
     )
-    return Prepared(resampled, found, placement)
+    return Prepared(resampled, found, placement, body=kept)
+
+
+def marked_outside(classes: NDArray[np.int16], inside: NDArray[np.bool_]) -> NDArray[np.int16]:
+    """`classes` (z, y, x), in place, with OUTSIDE instead of background where the body is not."""
+    classes[(classes == 0) & ~inside] = OUTSIDE
+    return classes
 
 
 def restore(values: NDArray[Number], placement: Placement, fill: float = 0) -> NDArray[Number]:

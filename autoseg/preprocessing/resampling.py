@@ -10,6 +10,8 @@ from autoseg.data.image import Shape, Spacing
 
 ANISOTROPY = 3.0
 """A grid whose coarsest spacing exceeds its finest this many times has its coarse axis resampled on its own."""
+SAME_SHARE = 1e-6
+"""Shares of a voxel closer to each other than this differ by rounding only."""
 
 
 def resampled_shape(shape: Shape, *, current_mm: Spacing, new_mm: Spacing) -> Shape:
@@ -122,44 +124,48 @@ def resample_labels(
 ) -> NDArray[np.int16]:
     """A map of classes (z, y, x) on a grid of `new_shape`.
 
-    Each class's mask is resampled with `order` and takes the voxels of which it holds at least half; of two classes that
-    hold exactly half each the higher wins, and a voxel of which none holds half is background. A coarse axis (see
-    `separate_axis`) takes the nearest slice. One class is resampled at a time, inside the box it fills, so memory does
-    not grow with the number of classes. Returns the input itself when the shape does not change.
+    Each class's mask is resampled with `order`, and the class with the largest share takes the voxel. Of equal shares that
+    of the nearest voxel wins, or the lowest class where that is none of them. A coarse axis (see `separate_axis`) takes
+    the nearest slice. One class is resampled at a time, inside the box it fills, so memory does not grow with the number
+    of classes. Returns the input itself when the shape does not change.
     """
     if classes.shape == tuple(new_shape):
         return classes
     coarse = separate_axis(current_mm, new_mm)
     if coarse is None:
-        return _resample_classes(classes, new_shape, order=order, least=0.5)
+        return _resample_classes(classes, new_shape, order=order)
     inner = [classes.shape[axis] if axis == coarse else new_shape[axis] for axis in range(3)]
-    found = _resample_classes(classes, inner, order=order, least=0.5)
+    found = _resample_classes(classes, inner, order=order)
     if order_z == 0:
         return found.take(nearest_indices(found.shape[coarse], new_shape[coarse]), axis=coarse)
-    return _resample_classes(found, new_shape, order=order_z, least=float(np.nextafter(np.float32(0.5), np.float32(1))))
+    return _resample_classes(found, new_shape, order=order_z)
 
 
-def _resample_classes(
-    classes: NDArray[np.int16], new_shape: Sequence[int], *, order: int, least: float
-) -> NDArray[np.int16]:
-    """Each class, in ascending order, takes the voxels of which it holds at least the share `least`."""
+def _resample_classes(classes: NDArray[np.int16], new_shape: Sequence[int], *, order: int) -> NDArray[np.int16]:
+    """The class with the largest share of each voxel."""
     if classes.shape == tuple(new_shape):
         return classes
-    found = np.zeros(new_shape, dtype=classes.dtype)
+    nearest = classes[np.ix_(*(nearest_indices(old, new) for old, new in zip(classes.shape, new_shape, strict=True)))]
+    if order == 0:
+        return nearest
+    found = nearest.copy()
+    largest = np.zeros(new_shape, dtype=np.float32)
     for value, box in _boxes(classes):
         part, share = _resample_mask(classes[box] == value, box, shape=classes.shape, new_shape=new_shape, order=order)
-        found[part][share >= least] = value
+        most, chosen = largest[part], found[part]
+        is_tied = (np.abs(share - most) <= SAME_SHARE) & (share > SAME_SHARE)
+        chosen[(share > most + SAME_SHARE) | (is_tied & (nearest[part] == value))] = value
+        np.maximum(most, share, out=most)
     return found
 
 
 def _boxes(classes: NDArray[np.int16]) -> list[tuple[int, tuple[slice, ...]]]:
-    """Each class in the map, ascending, with the box it fills; without the background where nothing lies below it."""
+    """Each class in the map, ascending, with the box it fills."""
     from scipy.ndimage import find_objects
 
     lowest = int(classes.min())
     boxes = find_objects(classes.astype(np.int32) - (lowest - 1))
-    found = [(value, box) for value, box in enumerate(boxes, start=lowest) if box is not None]
-    return [(value, box) for value, box in found if value != 0 or lowest < 0]
+    return [(value, box) for value, box in enumerate(boxes, start=lowest) if box is not None]
 
 
 def _resample_mask(

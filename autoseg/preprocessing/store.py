@@ -14,7 +14,7 @@ from autoseg.data.labels import LabelScheme
 from autoseg.errors import ArtefactError
 from autoseg.preprocessing.case import Placement, Prepared
 
-STORE_FORMAT = 1
+STORE_FORMAT = 2
 REMAKE = "autoseg_preprocess CONFIGURATION"
 
 LOCATIONS_AT_MOST = 10_000

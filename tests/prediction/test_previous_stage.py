@@ -8,7 +8,7 @@ from autoseg.errors import PredictionError
 from autoseg.planning.plan import Resampling
 from autoseg.prediction.ensemble import Member
 from autoseg.prediction.predictor import Predictor
-from autoseg.prediction.previous_stage import prepare_stages, refined_classes, with_masks
+from autoseg.prediction.previous_stage import prepare_stages, refined_classes, relabelled_classes, with_masks
 from autoseg.prediction.refining import held
 from autoseg.prediction.settings import Settings
 from autoseg.preprocessing.case import prepare
@@ -68,6 +68,22 @@ def test_regions_are_painted_where_they_are_more_likely_than_not():
     seen = with_masks(voxels[None], found, labels=labels)
     assert seen.shape == (3, 4, 4, 4)
     assert torch.equal(seen[1:, :, 0, 0], torch.tensor([[0.0, 1, 0, 0], [1, 0, 0, 0]]))
+
+
+def test_in_a_map_that_is_handed_on_background_outside_the_body_competes_on_its_own():
+    voxels = np.array([[[0.0, 1], [1, 1]]], np.float32)
+    classes = torch.tensor([[[0, 2], [2, 0]]])
+    found = relabelled_classes(
+        held(torch.nn.functional.one_hot(classes, 3).movedim(-1, 0).float(), (1, 1, 1)),
+        source=placement(voxels, (1.0, 1.0, 1.0)),
+        target=placement(voxels, (1.0, 2.0, 2.0)),
+        resampling=Resampling(),
+        label_resampling=Resampling(),
+        labels=small.LABELS,
+        body=voxels[0] != 0,
+    )
+    # A quarter lies outside, a quarter is background, a half 2. Taken together, background would be the nearest of equals.
+    assert found.tolist() == [[[2]]]
 
 
 class Copies(torch.nn.Module):
