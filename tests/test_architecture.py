@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "autoseg"
 # A part may import parts that stand before it in this list, and itself.
 ORDER = [
     ["errors", "extend", "artefacts", "progress", "colours"],
-    ["workspace", "parallel", "lock"],
+    ["workspace", "parallel", "lock", "csv_table"],
     ["data"],
     ["fingerprint"],
     ["planning"],

@@ -1,7 +1,5 @@
 """A made-up data set in the layout of the Medical Segmentation Decathlon, the same for the same seed."""
 
-import csv
-import io
 import json
 from dataclasses import astuple, dataclass, fields
 from functools import partial
@@ -11,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from autoseg.artefacts import written_whole
+from autoseg.csv_table import write_csv
 from autoseg.data.image import Geometry, Shape
 from autoseg.data.phantom_anatomy import (
     EDEMA,
@@ -181,9 +180,4 @@ def _is_written(target: Path, description: dict[str, object]) -> bool:
 
 
 def _write_survival(rows: list[Survival], path: Path) -> None:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(field.name for field in fields(Survival))
-    table.writerows(astuple(row) for row in rows)
-    with written_whole(path) as file:
-        file.write(text.getvalue().encode())
+    write_csv(path, [field.name for field in fields(Survival)], map(astuple, rows))

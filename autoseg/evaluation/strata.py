@@ -1,9 +1,9 @@
 """The column of a table by which cases are summarised apart: site, grade, scanner."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from autoseg.csv_table import read_csv
 from autoseg.errors import EvaluationError, unknown_name
 
 
@@ -21,8 +21,10 @@ def read_strata(path: Path, column: str, *, cases: Sequence[str]) -> Mapping[str
     The ids are looked for in all columns: the one that holds most of them counts. Rows of other cases are passed over.
     Raises EvaluationError for a file that cannot be read, a case without a row or a value, and a case with two values.
     """
-    rows = _rows(path, column)
-    holders = {name: len({row[name] for row in rows} & set(cases)) for name in rows[0] if name != column}
+    columns, rows = read_csv(path, error=EvaluationError, advice="Expected headings and a row per case.")
+    if column not in columns:
+        raise unknown_name(f"column (in {path})", column, columns)
+    holders = {name: len({row[name] for row in rows} & set(cases)) for name in columns if name != column}
     ids = max(holders, key=lambda name: holders[name], default=None)
     if ids is None or holders[ids] == 0:
         raise EvaluationError(f"{path}: no column holds the names of the cases ({', '.join(cases[:3])}, ...).")
@@ -37,17 +39,3 @@ def read_strata(path: Path, column: str, *, cases: Sequence[str]) -> Mapping[str
         listed = ", ".join(without[:5]) + (f" and {len(without) - 5} more" if len(without) > 5 else "")
         raise EvaluationError(f"{path}: no {column} for {len(without)} of {len(cases)} cases: {listed}. Add their rows.")
     return {case: found[case] for case in cases}
-
-
-def _rows(path: Path, column: str) -> list[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file, skipinitialspace=True, restkey="", restval="")
-            rows = [{(name or "").strip(): str(value).strip() for name, value in row.items()} for row in table]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise EvaluationError(f"{path}: cannot be read as a CSV file ({error}).") from error
-    if not rows:
-        raise EvaluationError(f"{path}: holds no row below its headings.")
-    if column not in rows[0]:
-        raise unknown_name(f"column (in {path})", column, [name for name in rows[0] if name])
-    return rows

@@ -1,12 +1,10 @@
 """An evaluation as tables: one row per case and structure as CSV, one row per structure for the terminal."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoseg.artefacts import written_whole
+from autoseg.csv_table import write_csv
 from autoseg.evaluation.evaluate import Evaluation, Stratum
 from autoseg.evaluation.metrics import about
 from autoseg.evaluation.summary import Metrics, Summary
@@ -25,17 +23,14 @@ WITH_SPREAD = ("dice", "hd95_mm")
 
 def write_case_table(evaluation: Evaluation, path: Path) -> None:
     """Write one row per case and structure to a CSV file; an undefined metric leaves its field empty."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(("case", "kind", "structure", *COUNTS, *evaluation.metrics))
+    rows = []
     for case in evaluation.cases:
         for kind, structures in (("region", case.regions), ("label", case.labels)):
             for name, scores in structures.items():
                 metrics = ("" if value is None else repr(value) for value in map(scores.metrics.get, evaluation.metrics))
                 counts = (getattr(scores, count) for count in COUNTS)
-                table.writerow((case.id, kind, name, *counts, *metrics))
-    with written_whole(path) as file:
-        file.write(text.getvalue().encode())
+                rows.append((case.id, kind, name, *counts, *metrics))
+    write_csv(path, ("case", "kind", "structure", *COUNTS, *evaluation.metrics), rows)
 
 
 def summary_rows(evaluation: Evaluation | Stratum) -> Iterator[tuple[str, str, Metrics]]:

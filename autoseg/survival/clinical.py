@@ -3,13 +3,13 @@
 The columns of the BraTS challenges 2017 to 2020 are recognised as they are; others are named by the user.
 """
 
-import csv
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autoseg.csv_table import read_csv
 from autoseg.errors import SurvivalError
 
 ID_COLUMNS = ("id", "case", "patient", "subject", "Brats17ID", "BraTS18ID", "BraTS19ID", "Brats20ID")
@@ -64,7 +64,7 @@ def read_clinical(path: Path, *, columns: Columns | None = None, need_survival: 
     an age outside 0 to 120 years, negative days.
     """
     columns = columns or Columns()
-    rows, header = _rows(path)
+    header, rows = read_csv(path, error=SurvivalError, advice="Expected a header and a row per patient.")
     names = _Names(
         id=_column(path, header, columns.id, ID_COLUMNS, what="patient id", needed=True, option="--id-column"),
         time=_column(
@@ -97,25 +97,11 @@ class _Names:
     group: str | None
 
 
-def _rows(path: Path) -> tuple[list[dict[str, str]], list[str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows = [{key: (value or "").strip() for key, value in row.items() if key is not None} for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SurvivalError(
-            f"{path}: cannot be read as a CSV table ({error}). Expected a header and a row per patient."
-        ) from error
-    if not rows:
-        raise SurvivalError(f"{path}: holds no rows. Expected a CSV table with a header and a row per patient.")
-    return rows, [name for name in reader.fieldnames or [] if name]
-
-
 def _column(
     path: Path, header: Sequence[str], asked: str | None, usual: Sequence[str], *, what: str, needed: bool, option: str
 ) -> str | None:
     """The header of the wanted column, letters' case and blanks apart; None where it may be absent and is."""
-    known = {name.strip().lower(): name for name in header}
+    known = {name.lower(): name for name in header}
     for name in [asked] if asked is not None else usual:
         if name.strip().lower() in known:
             return known[name.strip().lower()]
@@ -165,7 +151,7 @@ def _survival(row: Mapping[str, str], names: _Names, *, where: str) -> tuple[flo
 def _known_features(row: Mapping[str, str], *, where: str) -> dict[str, float | None]:
     """Age, sex, resection and grade as numbers, of those that the table has a column for."""
     found: dict[str, float | None] = {}
-    lowered = {name.strip().lower(): name for name in row}
+    lowered = {name.lower(): name for name in row}
     for columns, reader in (
         (AGE_COLUMNS, _age),
         (SEX_COLUMNS, _sex),
@@ -211,7 +197,11 @@ def _grade(row: Mapping[str, str], name: str, *, where: str) -> dict[str, float 
 
 
 def _number(row: Mapping[str, str], name: str, *, where: str) -> float | None:
-    text = row[name]
+    return number_in(row[name], where=f"{where}: {name}")
+
+
+def number_in(text: str, *, where: str) -> float | None:
+    """The number in a cell, None where it is not known. Raises SurvivalError, beginning with `where`, for other text."""
     if text.lower() in UNKNOWN:
         return None
     try:
@@ -219,5 +209,5 @@ def _number(row: Mapping[str, str], name: str, *, where: str) -> float | None:
     except ValueError:
         value = float("nan")
     if not math.isfinite(value):
-        raise SurvivalError(f"{where}: {name} is {text!r}; expected a number, or NA.")
+        raise SurvivalError(f"{where} is {text!r}; expected a number, or NA or nothing where it is not known.")
     return value

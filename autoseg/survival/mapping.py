@@ -1,9 +1,9 @@
 """Names of the same patient in different years of the BraTS challenge."""
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 
+from autoseg.csv_table import read_csv
 from autoseg.errors import SurvivalError
 
 ID_COLUMN_ENDING = "subject_id"
@@ -32,18 +32,11 @@ class IdMapping:
 
 def read_mapping(path: Path) -> IdMapping:
     """The mapping in a CSV file as BraTS publishes it. Raises SurvivalError where no two columns of ids are found."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = [name for name in reader.fieldnames or [] if name.strip().lower().endswith(ID_COLUMN_ENDING)]
-            rows = [[(row[name] or "").strip() for name in columns] for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SurvivalError(
-            f"{path}: cannot be read as a CSV table ({error}). Expected ids of each year in columns."
-        ) from error
+    table = read_csv(path, error=SurvivalError, advice="Expected ids of each year in columns.")
+    columns = [name for name in table.columns if name.lower().endswith(ID_COLUMN_ENDING)]
     if len(columns) < 2:
         raise SurvivalError(
             f"{path}: found {len(columns)} columns of ids; expected two or more whose names end in "
             "'_subject_ID', one per year of the challenge."
         )
-    return IdMapping(rows)
+    return IdMapping([row[name] for name in columns] for row in table.rows)

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from autoseg.artefacts import FROZEN, digest, load, refuse_unwritable, save
+from autoseg.csv_table import write_csv
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.image import compare_grids
 from autoseg.data.readers import read_case, read_labels
@@ -22,9 +23,9 @@ from autoseg.survival.cohort import Cohort, as_array, make_cohort, matching
 from autoseg.survival.definitions import Column, columns_of
 from autoseg.survival.features import Features, case_features, region_names
 from autoseg.survival.mapping import IdMapping, read_mapping
-from autoseg.survival.model import Forecast, SurvivalModel, forecast, refuse_missing
+from autoseg.survival.model import RISK_GROUPS, Forecast, SurvivalModel, forecast, refuse_missing
 from autoseg.survival.pictures import write_pictures
-from autoseg.survival.tables import Rows, read_features, write_features, write_table
+from autoseg.survival.tables import Rows, read_features, write_features
 from autoseg.survival.training import risk_groups, train_model
 from autoseg.survival.validation import AUTOMATIC, Answers
 
@@ -236,8 +237,7 @@ def _clinical(id_: str, known: Sequence[Patient], ids: IdMapping | None) -> Feat
 def _write_out_of_fold(cohort: Cohort, model: SurvivalModel, found: Mapping[str, Answers], path: Path) -> None:
     groups = risk_groups(found[AUTOMATIC].days, model.group_days)
     header = ["id", "days", "died", "risk_group", *(f"{name}_days" for name in found)]
-    names = ("high", "middle", "low")
-    write_table(
+    write_csv(
         path,
         header,
         [
@@ -245,7 +245,7 @@ def _write_out_of_fold(cohort: Cohort, model: SurvivalModel, found: Mapping[str,
                 cohort.ids[row],
                 f"{cohort.days[row]:g}",
                 str(int(cohort.died[row])),
-                names[int(groups[row])],
+                RISK_GROUPS[int(groups[row])],
                 *(f"{answers.days[row]:.0f}" for answers in found.values()),
             ]
             for row in range(len(cohort))
@@ -255,7 +255,7 @@ def _write_out_of_fold(cohort: Cohort, model: SurvivalModel, found: Mapping[str,
 
 def _write_forecasts(found: Sequence[Forecast], path: Path) -> None:
     header = ["id", "days", "days_low", "days_high", "risk_group", "drivers", "unknown"]
-    write_table(
+    write_csv(
         path,
         header,
         [

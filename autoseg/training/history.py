@@ -1,7 +1,5 @@
 """What is known of a training after each epoch, and the table it is written to."""
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from autoseg.artefacts import FROZEN, written_whole
+from autoseg.csv_table import write_csv
 
 EMA_KEEP = 0.9
 PER_OUTPUT = ("pseudo_dice", "train_dice", "case_dice")
@@ -62,16 +61,13 @@ def moving_average(previous: float | None, value: float | None) -> float | None:
 
 def write_history(rows: Sequence[EpochRow], path: Path, *, output_names: Sequence[str]) -> None:
     """Write `rows` as CSV, one column per output; what is undefined stays empty."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
     fields = [field for field in EpochRow.model_fields if field not in PER_OUTPUT]
-    table.writerow([*fields, *(f"{field} {name}" for field in PER_OUTPUT for name in output_names)])
+    table = []
     for row in rows:
         values = row.model_dump()
         outputs = (value for field in PER_OUTPUT for value in values[field] or (None,) * len(output_names))
-        table.writerow([_cell(value) for value in (*(values[field] for field in fields), *outputs)])
-    with written_whole(path) as file:
-        file.write(text.getvalue().encode())
+        table.append([_cell(value) for value in (*(values[field] for field in fields), *outputs)])
+    write_csv(path, [*fields, *(f"{field} {name}" for field in PER_OUTPUT for name in output_names)], table)
 
 
 def write_json_lines(rows: Sequence[EpochRow], path: Path, *, output_names: Sequence[str]) -> None:
