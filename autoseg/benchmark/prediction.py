@@ -20,7 +20,6 @@ from autoseg.prediction.report import CasePrediction
 from autoseg.prediction.settings import QUALITIES, chosen_settings
 from autoseg.progress import SILENT, Progress
 from autoseg.training.model_folder import Model, open_model
-from autoseg.validation import mean_dice
 from autoseg.workspace import DatasetFolder
 
 REMAKE = "autoseg_plan DATASET"
@@ -111,7 +110,7 @@ def _run(predictor: Predictor, cases: Sequence[Case], output: Path) -> _Run:
     job = CaseJob(predictor, output, probabilities=False)
     reports = [_whole(job.predict(case)) for case in cases]
     found = evaluate(output, partial(_references, cases), labels=predictor.labels, workers=1)
-    return _Run(dice=mean_dice(found), seconds=tuple(sum(report.seconds.values()) for report in reports))
+    return _Run(dice=found.over_structures["dice"].mean, seconds=tuple(sum(report.seconds.values()) for report in reports))
 
 
 def _whole(report: CasePrediction) -> CasePrediction:

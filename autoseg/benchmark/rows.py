@@ -79,7 +79,7 @@ def joined_with(table: Table, file: Path) -> Table:
 
 def scores_of(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, Score]]:
     """Each structure's METRICS over the cases of all folds' evaluations, and the 95 % interval of their mean."""
-    cases = [case.regions or case.labels for one in evaluations for case in one.cases]
+    cases = [case.structures for one in evaluations for case in one.cases]
     structures, _ = summarise(cases)
     return {
         name: {

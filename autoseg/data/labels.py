@@ -94,6 +94,12 @@ class LabelScheme(BaseModel):
         """Names of the foreground outputs: regions, or labels without the background."""
         return tuple(item.name for item in (self.regions if self.target == "regions" else self.foreground))
 
+    @property
+    def structures(self) -> dict[str, tuple[int, ...]]:
+        """What findings are told of, as sets of values by name: the regions, or the foreground labels without any."""
+        regions = {region.name: region.values for region in self.regions}
+        return regions or {label.name: (label.value,) for label in self.foreground}
+
     @cached_property
     def _class_of_value(self) -> dict[int, int]:
         table = {label.value: index for index, label in enumerate(self.labels)}

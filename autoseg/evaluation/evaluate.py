@@ -56,6 +56,16 @@ class Evaluation(BaseModel):
     missing: tuple[str, ...]
     made_from: dict[str, str]
 
+    @property
+    def structures(self) -> dict[str, Metrics]:
+        """The summaries of the regions where the data set has some, else of the labels."""
+        return self.regions or self.labels
+
+    @property
+    def over_structures(self) -> Metrics:
+        """The summaries of the means of these structures."""
+        return self.foreground_regions or self.foreground_labels
+
 
 def summed_up(
     cases: Sequence[CaseScores],

@@ -47,6 +47,17 @@ class CaseScores(BaseModel):
     accuracy: float | None
     mean_iou: float | None
 
+    @property
+    def structures(self) -> dict[str, Scores]:
+        """The regions where the data set has some, else the labels."""
+        return self.regions or self.labels
+
+    @property
+    def mean_dice(self) -> float | None:
+        """The mean over the structures whose Dice is defined; None without one."""
+        values = [value for scores in self.structures.values() if (value := scores.metrics.get("dice")) is not None]
+        return sum(values) / len(values) if values else None
+
 
 def evaluate_case(
     predicted: NDArray[np.integer],

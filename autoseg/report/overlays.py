@@ -3,7 +3,6 @@
 from autoseg.colours import CONFUSED, INVENTED, MISSED, structure_colour
 from autoseg.data.labels import LabelScheme
 from autoseg.evaluation.evaluate import Evaluation
-from autoseg.evaluation.scores import CaseScores
 from autoseg.report.drawing import fraction, new_figure, png
 from autoseg.report.scene import Scene, largest_disagreement, planes, views
 
@@ -35,17 +34,9 @@ def draw_overlay(scene: Scene, *, scheme: LabelScheme, title: str) -> bytes:
     return png(figure)
 
 
-def mean_dice(case: CaseScores, evaluation: Evaluation) -> float | None:
-    """The mean Dice over regions where those were trained on, else over labels; None where all are undefined."""
-    structures = case.regions if evaluation.scheme.target == "regions" else case.labels
-    values = [scores.metrics["dice"] for scores in structures.values() if scores.metrics.get("dice") is not None]
-    defined = [value for value in values if value is not None]
-    return sum(defined) / len(defined) if defined else None
-
-
 def chosen_cases(evaluation: Evaluation) -> dict[str, str]:
     """The ids of the worst, the median and the best case by mean Dice; fewer where there are fewer cases."""
-    ranked = sorted((value, case.id) for case in evaluation.cases if (value := mean_dice(case, evaluation)) is not None)
+    ranked = sorted((case.mean_dice, case.id) for case in evaluation.cases if case.mean_dice is not None)
     if not ranked:
         return {}
     places = {"worst": 0, "median": (len(ranked) - 1) // 2, "best": len(ranked) - 1}

@@ -7,7 +7,7 @@ from autoseg.artefacts import refuse_unwritable, written_whole
 from autoseg.errors import EvaluationError, unknown_name
 from autoseg.evaluation.evaluate import Evaluation
 from autoseg.report.curves import draw_curves
-from autoseg.report.overlays import chosen_cases, draw_overlay, mean_dice
+from autoseg.report.overlays import chosen_cases, draw_overlay
 from autoseg.report.page import write
 from autoseg.report.scene import open_scene
 from autoseg.report.sources import Sources
@@ -36,7 +36,7 @@ def write_overlays(sources: Sources, folder: Path, *, cases: Sequence[str] = ())
     written = []
     for name, case_id in chosen.items():
         scene = open_scene(sources, case_id, scheme=evaluation.scheme)
-        value = mean_dice(next(case for case in evaluation.cases if case.id == case_id), evaluation)
+        value = next(case for case in evaluation.cases if case.id == case_id).mean_dice
         title = f"{case_id if name == case_id else f'{name} case: {case_id}'}, mean Dice " + (
             "undefined" if value is None else f"{value:.3f}"
         )

@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from autoseg.evaluation.evaluate import Evaluation
 from autoseg.evaluation.metrics import about
-from autoseg.evaluation.scores import CaseScores, Scores
+from autoseg.evaluation.scores import CaseScores
 from autoseg.evaluation.summary import Summary
 from autoseg.evaluation.table import MEAN, interval_text, summary_rows
 from autoseg.report.blocks import Block, Cell, Picture, Table, Text, number_cell, number_text
-from autoseg.report.overlays import chosen_cases, draw_overlay, mean_dice
+from autoseg.report.overlays import chosen_cases, draw_overlay
 from autoseg.report.scene import open_scene
 from autoseg.report.sources import Sources
 from autoseg.report.statistics import Pairs, agreement, confusion_shares, draw_agreement, draw_confusion
@@ -53,11 +52,11 @@ def per_case(sources: Sources) -> list[Block]:
     if evaluation is None:
         return []
     shown = [metric for metric in PER_CASE if metric in evaluation.metrics]
-    ranked = sorted(evaluation.cases, key=lambda case: _worst_first(case, evaluation))
+    ranked = sorted(evaluation.cases, key=_worst_first)
     rows = [
         [Cell(case.id), Cell(name), *(number_cell(scores.metrics[m], about(m).decimals) for m in shown)]
         for case in ranked
-        for name, scores in _structures(case, evaluation).items()
+        for name, scores in case.structures.items()
     ]
     caption = "Cases from the lowest mean Dice to the highest. Choose a heading to sort by it."
     headings = ("case", "structure", *(about(metric).heading for metric in shown))
@@ -75,9 +74,8 @@ def overlays(sources: Sources) -> list[Block]:
             continue
         scene = open_scene(sources, case_id, scheme=evaluation.scheme)
         scores = next(case for case in evaluation.cases if case.id == case_id)
-        mean = mean_dice(scores, evaluation)
-        parts = [f"{n} {number_text(s.metrics['dice'], 3)}" for n, s in _structures(scores, evaluation).items()]
-        title = f"{name} case: {case_id}, mean Dice {number_text(mean, 3)} ({', '.join(parts)})"
+        parts = [f"{n} {number_text(s.metrics['dice'], 3)}" for n, s in scores.structures.items()]
+        title = f"{name} case: {case_id}, mean Dice {number_text(scores.mean_dice, 3)} ({', '.join(parts)})"
         differing = int(scene.difference.sum())
         alt = f"Slices through the largest disagreement of {title}. {differing} voxels differ from the reference."
         caption = f"{title}. Planes through the largest disagreement; {differing} voxels differ."
@@ -112,9 +110,9 @@ def volumes(sources: Sources) -> list[Block]:
     if evaluation is None or not {"predicted_ml", "reference_ml"} <= set(evaluation.metrics):
         return []
     found: list[tuple[str, Pairs]] = []
-    names = list(_structures(evaluation.cases[0], evaluation)) if evaluation.cases else []
+    names = list(evaluation.structures)
     for name in names:
-        metrics = [_structures(case, evaluation)[name].metrics for case in evaluation.cases]
+        metrics = [case.structures[name].metrics for case in evaluation.cases]
         pairs = [(m["predicted_ml"], m["reference_ml"]) for m in metrics]
         defined = np.array([pair for pair in pairs if None not in pair], dtype=np.float64).reshape(-1, 2)
         if len(defined) > 1:
@@ -136,14 +134,8 @@ def volumes(sources: Sources) -> list[Block]:
     ]
 
 
-def _structures(case: CaseScores, evaluation: Evaluation) -> dict[str, Scores]:
-    """Regions where the data set has some, else labels."""
-    return case.regions if evaluation.scheme.regions else case.labels
-
-
-def _worst_first(case: CaseScores, evaluation: Evaluation) -> tuple[bool, float, str]:
-    mean = mean_dice(case, evaluation)
-    return mean is None, mean or 0.0, case.id
+def _worst_first(case: CaseScores) -> tuple[bool, float, str]:
+    return case.mean_dice is None, case.mean_dice or 0.0, case.id
 
 
 def _summary_cell(summary: Summary, metric: str, name: str) -> Cell:

@@ -1,6 +1,6 @@
 """Which post-processing rules help: tried out of fold, kept where they help cases they were not chosen on."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -28,21 +28,18 @@ def possible_rules(scheme: LabelScheme) -> list[Rule]:
 
     A structure inside another is replaced by what the larger one has beside it, one inside none by background.
     """
-    groups = {region.name: region.values for region in scheme.regions} or {
-        label.name: (label.value,) for label in scheme.foreground
-    }
     found = []
-    for name, values in groups.items():
+    for name, values in scheme.structures.items():
         found.append(Rule(kind="largest_component", structure=name))
-        instead = _instead(values, groups.values(), scheme)
+        instead = _instead(values, scheme)
         for volume_ml in SMALLEST_ML:
             found.append(Rule(kind="minimum_component", structure=name, volume_ml=volume_ml))
             found.append(Rule(kind="replace_small", structure=name, volume_ml=volume_ml, value=instead))
     return found
 
 
-def _instead(values: Sequence[int], groups: Iterable[Sequence[int]], scheme: LabelScheme) -> int:
-    larger = [group for group in groups if set(values) < set(group)]
+def _instead(values: Sequence[int], scheme: LabelScheme) -> int:
+    larger = [group for group in scheme.structures.values() if set(values) < set(group)]
     if not larger:
         return scheme.labels[0].value
     nearest = min(larger, key=len)
@@ -149,6 +146,6 @@ def _case_dice(pair: Pair, *, scheme: LabelScheme, options: Sequence[tuple[Rule,
             is_flat=geometry.is_flat,
             metrics=("dice",),
         )
-        values = [one.metrics["dice"] for one in (scores.regions or scores.labels).values()]
+        values = [one.metrics["dice"] for one in scores.structures.values()]
         found.append([np.nan if value is None else value for value in values])
     return found

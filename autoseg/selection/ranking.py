@@ -1,14 +1,12 @@
 """Putting candidates in order by their out-of-fold evaluations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoseg.evaluation.evaluate import Evaluation
-from autoseg.evaluation.scores import Scores
-from autoseg.evaluation.summary import Metrics
 
 Criterion = Literal["dice", "brats"]
 
@@ -16,23 +14,9 @@ NOISE = 0.05
 """A difference whose p value is above this is called noise."""
 
 
-def structures(evaluation: Evaluation) -> list[Mapping[str, Scores]]:
-    """Each case's scores by structure: regions where the data set has some, else labels."""
-    return [case.regions or case.labels for case in evaluation.cases]
-
-
-def over_structures(evaluation: Evaluation) -> Metrics:
-    """The summaries of the means over structures."""
-    return evaluation.foreground_regions or evaluation.foreground_labels
-
-
 def case_dice(evaluation: Evaluation) -> NDArray[np.float64]:
     """The mean Dice over defined structures of each case (n); NaN where none is."""
-    found = []
-    for case in structures(evaluation):
-        values = [score for one in case.values() if (score := one.metrics["dice"]) is not None]
-        found.append(sum(values) / len(values) if values else np.nan)
-    return np.array(found)
+    return np.array([np.nan if case.mean_dice is None else case.mean_dice for case in evaluation.cases])
 
 
 def mean_ranks(evaluations: Sequence[Evaluation]) -> list[float]:
@@ -44,7 +28,7 @@ def mean_ranks(evaluations: Sequence[Evaluation]) -> list[float]:
     from scipy.stats import rankdata
 
     places = []
-    cases = [structures(evaluation) for evaluation in evaluations]
+    cases = [[case.structures for case in evaluation.cases] for evaluation in evaluations]
     for rows in zip(*cases, strict=True):
         for name in rows[0]:
             dice = [row[name].metrics["dice"] for row in rows]
@@ -60,7 +44,7 @@ def best(evaluations: Sequence[Evaluation], criterion: Criterion) -> int:
     """The index of the best evaluation; of equals the first, which is the simplest."""
     if criterion == "brats":
         return int(np.argmin(mean_ranks(evaluations)))
-    means = [over_structures(evaluation)["dice"].mean for evaluation in evaluations]
+    means = [evaluation.over_structures["dice"].mean for evaluation in evaluations]
     return int(np.argmax([-1.0 if value is None else value for value in means]))
 
 

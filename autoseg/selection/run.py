@@ -14,7 +14,7 @@ from autoseg.progress import SILENT, Progress
 from autoseg.selection.candidates import MOST_MEMBERS, Candidate, candidates
 from autoseg.selection.corrections import choose_corrections
 from autoseg.selection.out_of_fold import SOURCE_FILE, OutOfFold, out_of_fold
-from autoseg.selection.ranking import NOISE, Criterion, best, mean_ranks, over_structures, paired_difference
+from autoseg.selection.ranking import NOISE, Criterion, best, mean_ranks, paired_difference
 from autoseg.selection.selection import Correction, Judged, Selection, Source
 from autoseg.workspace import DatasetFolder
 
@@ -130,7 +130,7 @@ def _selection(
 def _judged(
     candidate: Candidate, out: OutOfFold, evaluation: Evaluation, *, rank: float, best: Evaluation | None
 ) -> Judged:
-    scores = over_structures(evaluation)
+    scores = evaluation.over_structures
     difference, p = (None, None) if best is None else paired_difference(best, evaluation)
     memory = [model.configuration.predicted_prediction_bytes for model in candidate.models]
     return Judged(

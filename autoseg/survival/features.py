@@ -21,8 +21,7 @@ Features = dict[str, float | None]
 
 def region_names(scheme: LabelScheme) -> tuple[str, ...]:
     """What features are told of: the regions of a scheme from the largest down, or its labels where it has none."""
-    regions = sorted(scheme.regions, key=lambda region: -len(region.values))
-    return tuple(region.name for region in regions) or tuple(label.name for label in scheme.foreground)
+    return tuple(sorted(scheme.structures, key=lambda name: -len(scheme.structures[name])))
 
 
 def region_masks(labels: NDArray[np.integer], scheme: LabelScheme) -> dict[str, NDArray[np.bool_]]:
@@ -38,10 +37,7 @@ def region_masks(labels: NDArray[np.integer], scheme: LabelScheme) -> dict[str, 
             f"the segmentation holds the value {value} ({voxels} voxels); expected {declared}. Name the data set that its "
             "labels belong to with -d."
         )
-    values = {region.name: region.values for region in scheme.regions} or {
-        label.name: (label.value,) for label in scheme.foreground
-    }
-    return {name: np.isin(labels, values[name]) for name in region_names(scheme)}
+    return {name: np.isin(labels, scheme.structures[name]) for name in region_names(scheme)}
 
 
 def case_features(

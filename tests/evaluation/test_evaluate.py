@@ -1,24 +1,11 @@
 import numpy as np
 import pytest
 
-from autoseg.data.labels import Label, LabelScheme, Region
+from autoseg.data.labels import Label, LabelScheme
 from autoseg.errors import EvaluationError, LabelError
 from autoseg.evaluation.scores import evaluate_case
 from autoseg.evaluation.summary import summarise, summary
-
-BRATS = LabelScheme(
-    labels=(
-        Label(name="background", value=0),
-        Label(name="necrotic", value=1),
-        Label(name="edema", value=2),
-        Label(name="enhancing", value=4),
-    ),
-    regions=(
-        Region(name="WT", values=(1, 2, 4)),
-        Region(name="TC", values=(1, 4)),
-        Region(name="ET", values=(4,)),
-    ),
-)
+from tests.brats import BRATS
 
 
 def two_labels(**more) -> LabelScheme:

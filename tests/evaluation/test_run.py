@@ -15,7 +15,7 @@ from autoseg.evaluation.evaluate import Evaluation
 from autoseg.evaluation.pairing import dataset_references, label_files
 from autoseg.evaluation.run import evaluate
 from autoseg.evaluation.scores import evaluate_case
-from tests.evaluation.test_evaluate import BRATS
+from tests.brats import BRATS
 
 SHAPE = (3, 4, 5)
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from autoseg.data.readers import write_labels
 from autoseg.evaluation.run import evaluate
 from autoseg.evaluation.table import summary_rows, summary_table
-from tests.evaluation.test_evaluate import BRATS
+from tests.brats import BRATS
 from tests.evaluation.test_run import SHAPE, grid
 
 

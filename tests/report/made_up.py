@@ -11,7 +11,7 @@ from autoseg.data.readers import write_image, write_labels
 from autoseg.evaluation.run import evaluate
 from autoseg.training.model_folder import FoldCard, ModelCard
 from autoseg.workspace import open_workspace
-from tests.evaluation.test_evaluate import BRATS
+from tests.brats import BRATS
 
 SHAPE = (8, 12, 10)
 GRID = Geometry(SHAPE, (3.0, 1.0, 1.0), np.diag([1.0, 1.0, 3.0, 1.0]))

@@ -4,7 +4,7 @@ import pytest
 from autoseg.data.image import Geometry
 from autoseg.data.readers import write_labels
 from autoseg.selection.corrections import choose_corrections, possible_rules
-from tests.prediction.test_postprocessing import SCHEME
+from tests.brats import BRATS
 
 SHAPE = (12, 12, 12)
 GEOMETRY = Geometry(SHAPE, (4.0, 4.0, 4.0), np.diag([4.0, 4.0, 4.0, 1.0]))
@@ -34,7 +34,7 @@ def folds():
 
 def test_a_rule_that_removes_specks_everywhere_is_kept(tmp_path):
     pairs = write_pairs(tmp_path, specks=[True] * 10)
-    found = choose_corrections(pairs, SCHEME, fold_of=folds(), workers=1)
+    found = choose_corrections(pairs, BRATS, fold_of=folds(), workers=1)
     assert [correction.kept for correction in found] == [True]
     (correction,) = found
     assert correction.rule.structure == "WT"
@@ -42,7 +42,7 @@ def test_a_rule_that_removes_specks_everywhere_is_kept(tmp_path):
 
 
 def test_nothing_is_corrected_where_nothing_helps(tmp_path):
-    assert choose_corrections(write_pairs(tmp_path, specks=[False] * 10), SCHEME, fold_of=folds(), workers=1) == []
+    assert choose_corrections(write_pairs(tmp_path, specks=[False] * 10), BRATS, fold_of=folds(), workers=1) == []
 
 
 def test_a_rule_that_hurts_the_cases_it_was_not_chosen_on_is_not_kept(tmp_path):
@@ -59,12 +59,12 @@ def test_a_rule_that_hurts_the_cases_it_was_not_chosen_on_is_not_kept(tmp_path):
             predicted[8:10, 8:11, 8:11] = 2
         write_labels(prediction, predicted, GEOMETRY)
     halves = {f"c{index}": str(index // 5) for index in range(10)}
-    found = choose_corrections(pairs, SCHEME, fold_of=halves, workers=1)
+    found = choose_corrections(pairs, BRATS, fold_of=halves, workers=1)
     assert all(correction.cross_fitted <= correction.before and not correction.kept for correction in found)
 
 
 def test_each_region_is_tried_and_the_enhancing_tumour_becomes_necrosis():
-    rules = possible_rules(SCHEME)
+    rules = possible_rules(BRATS)
     assert {rule.structure for rule in rules} == {"WT", "TC", "ET"}
     replaced = {rule.structure: rule.value for rule in rules if rule.kind == "replace_small"}
     assert replaced == {"WT": 0, "TC": 2, "ET": 1}
