@@ -6,7 +6,6 @@ evaluation.json and per_case.csv as the commands for prediction and evaluation w
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,21 +15,19 @@ from torch import nn
 
 from autoseg.artefacts import load, refuse_unwritable, save
 from autoseg.data.dataset import Case, Dataset
-from autoseg.data.readers import read_header, write_labels
+from autoseg.data.readers import read_header
 from autoseg.errors import ArtefactError
 from autoseg.evaluation.evaluate import Evaluation
 from autoseg.evaluation.pairing import Files
 from autoseg.evaluation.run import CASES_FILE, EVALUATION_FILE
 from autoseg.evaluation.run import evaluate as evaluate_folder
 from autoseg.planning.plan import Configuration, Plan
+from autoseg.prediction.case_job import CaseJob, written_behind
 from autoseg.prediction.ensemble import Member
-from autoseg.prediction.inputs import prediction_ending
 from autoseg.prediction.predictor import Prediction, Predictor
-from autoseg.prediction.report import CasePrediction, PredictionReport
-from autoseg.prediction.run import REPORT_FILE
+from autoseg.prediction.report import REPORT_FILE, CasePrediction, PredictionReport, earlier_report, new_report
 from autoseg.prediction.settings import Settings
 from autoseg.prediction.stored import prepared_from, whole_case_dice
-from autoseg.prediction.volumes import volumes_ml
 from autoseg.preprocessing.store import StoredCase
 from autoseg.progress import SILENT, Progress
 from autoseg.training.judge import FoldScores
@@ -74,14 +71,7 @@ class WholeCases:
         job = _Job(open_model(model), fold, fold_folder(model, fold) / VALIDATION_FOLDER, dataset)
         report = job.predict(cases, device=str(device), progress=self.progress)
         evaluation = job.evaluation(report, workers=self.workers, progress=self.progress)
-        return FoldScores(mean_dice=mean_dice(evaluation), cases=len(evaluation.cases), folder=job.output)
-
-
-def mean_dice(evaluation: Evaluation) -> float | None:
-    """The mean over structures (regions where those were trained on, else labels) of their mean Dice over cases."""
-    by_region = evaluation.scheme.target == "regions"
-    found = evaluation.foreground_regions if by_region else evaluation.foreground_labels
-    return found["dice"].mean
+        return FoldScores(mean_dice=evaluation.over_structures["dice"].mean, cases=len(evaluation.cases), folder=job.output)
 
 
 @dataclass(frozen=True)
@@ -98,7 +88,7 @@ class _Job:
         refuse_unwritable(self.output, remedy="Free space, or train without it: autoseg_train ... --no-validation")
         started = time.monotonic()
         settings = Settings(device=device)
-        report = _load(self.output, self._empty(settings))
+        report = earlier_report(self.output, self._report(settings))
         ids = {case.id for case in cases}
         done = {case.id: case for case in report.cases if case.id in ids and (self.output / str(case.file)).is_file()}
         todo = [case for case in cases if case.id not in done]
@@ -140,63 +130,29 @@ class _Job:
 
     def _predicted(self, predictor: Predictor, cases: Sequence[StoredCase]) -> Iterator[CasePrediction]:
         """Each case once its file is there; one is written while the networks look at the next one."""
-        with ThreadPoolExecutor(1, "write") as writer:
-            writing: Future[CasePrediction] | None = None
-            for case in cases:
-                found = predictor.decide([prepared_from(case, labels=predictor.labels)])
-                if writing is not None:
-                    yield writing.result()
-                writing = writer.submit(self._write, predictor, case.id, found)
-            if writing is not None:
-                yield writing.result()
-
-    def _write(self, predictor: Predictor, id_: str, found: Prediction) -> CasePrediction:
-        started = time.monotonic()
-        image = _case(self.dataset, id_).image_paths(self.dataset.folder)[0]
-        geometry = read_header(image).geometry
-        file = self.output / f"{id_}{prediction_ending(image)}"
-        write_labels(file, found.labels, geometry)
-        seconds = {**found.seconds, "write": time.monotonic() - started}
-        return CasePrediction(
-            id=id_,
-            file=file.name,
-            probabilities=None,
-            skipped=False,
-            seconds={name: round(value, 3) for name, value in seconds.items()},
-            volumes_ml=volumes_ml(found.labels, predictor.labels, geometry),
-            way=found.way,
-            error=None,
+        job = CaseJob(predictor, self.output, probabilities=False)
+        return written_behind(
+            partial(self._write, job, case.id, predictor.decide([prepared_from(case, labels=predictor.labels)]))
+            for case in cases
         )
 
-    def _empty(self, settings: Settings) -> PredictionReport:
+    def _write(self, job: CaseJob, id_: str, found: Prediction) -> CasePrediction:
+        case = _case(self.dataset, id_)
+        return job.write(case, found, read_header(case.image_paths(self.dataset.folder)[0]).geometry)
+
+    def _report(self, settings: Settings) -> PredictionReport:
+        """The report before the first case."""
         model = self.model
-        return PredictionReport(
-            models=(str(model.path),),
-            configurations=(model.configuration.name,),
-            folds=(self.fold,),
-            step=settings.step,
-            mirroring=settings.mirroring,
-            single_window=settings.single_window,
-            precision=settings.precision,
-            device=settings.device,
+        return new_report(
+            settings,
+            models=[model.path],
+            configurations=[model.configuration.name],
+            folds=[self.fold],
             channels=model.plan.channels,
-            outputs=model.plan.labels.output_names,
-            notes=("cases that the fold was not trained on",),
-            rules=(),
-            seconds=0.0,
-            cases=(),
-            made_from={"model": folds_digest(model, [self.fold])},
+            labels=model.plan.labels,
+            model_digest=folds_digest(model, [self.fold]),
+            notes=["cases that the fold was not trained on"],
         )
-
-
-def _load(output: Path, fresh: PredictionReport) -> PredictionReport:
-    """The report of an earlier run with the same weights and settings, else `fresh`."""
-    try:
-        found = load(PredictionReport, output / REPORT_FILE, remake=REMAKE)
-    except ArtefactError:
-        return fresh
-    decisive = {"made_from", "step", "mirroring", "single_window", "precision"}
-    return found if found.model_dump(include=decisive) == fresh.model_dump(include=decisive) else fresh
 
 
 def _references(dataset: Dataset, ids: Sequence[str], _predicted: Sequence[str]) -> Files:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from autoseg.artefacts import load
+from autoseg.artefacts import load, save
 from autoseg.cascade import train
 from autoseg.cli.console import bars
 from autoseg.cli.train import main
@@ -18,6 +18,7 @@ from autoseg.data.readers import read_labels
 from autoseg.evaluation.evaluate import Evaluation
 from autoseg.planning.plan import Plan
 from autoseg.planning.run import plan
+from autoseg.prediction.report import REPORT_FILE, PredictionReport
 from autoseg.prediction.run import predict
 from autoseg.prediction.stored import whole_case_dice
 from autoseg.preprocessing.store import open_case
@@ -91,6 +92,17 @@ def test_only_what_is_missing_or_of_other_weights_is_predicted_again(planned):
     before = times(folder)
     run(planned, name="missing", folds=("1",), settings=["training.seed=5"], restart=True)
     assert times(folder)[prediction.name] != before[prediction.name]
+
+
+def test_what_a_rule_has_corrected_is_predicted_again(planned):
+    (result,) = run(planned, name="ruled")
+    report = result.model / "fold_0" / "validation" / REPORT_FILE
+    found = load(PredictionReport, report, remake="")
+    save(found.model_copy(update={"rules": ("largest_component of cube",)}), report)
+    before = report.stat().st_mtime_ns
+    run(planned, name="ruled")
+    assert report.stat().st_mtime_ns != before
+    assert load(PredictionReport, report, remake="").rules == ()
 
 
 def test_fold_all_has_nothing_held_out_and_says_so(planned, caplog):

@@ -26,8 +26,7 @@ from autoseg.evaluation.evaluate import Evaluation
 from autoseg.evaluation.run import EVALUATION_FILE
 from autoseg.planning.plan import Plan
 from autoseg.planning.recipes import load_recipe
-from autoseg.prediction.report import PredictionReport
-from autoseg.prediction.run import REPORT_FILE
+from autoseg.prediction.report import REPORT_FILE, PredictionReport
 from autoseg.progress import SILENT, Progress
 from autoseg.training.fold import FoldResult
 from autoseg.training.model_folder import VALIDATION_FOLDER, fold_folder, network_of, open_model

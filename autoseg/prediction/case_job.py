@@ -1,7 +1,7 @@
 """What is done to each case: read and prepared, segmented, written; and the cases of one process one after the other."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -76,15 +76,11 @@ class CaseJob:
 
     def pipeline(self, cases: Sequence[Case], progress: Progress) -> Iterator[CasePrediction]:
         """The finished cases in order. At any time one is read, one is in the networks and one is written."""
-        with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
-            writing: Future[CasePrediction] | None = None
-            for case, reading in _one_ahead(reader, self.read, cases):
-                rest = self.segment(case, reading, progress, reads_ahead=case is not cases[-1])
-                if writing is not None:
-                    yield writing.result()
-                writing = writer.submit(rest)
-            if writing is not None:
-                yield writing.result()
+        with ThreadPoolExecutor(1, "read") as reader:
+            yield from written_behind(
+                self.segment(case, reading, progress, reads_ahead=case is not cases[-1])
+                for case, reading in _one_ahead(reader, self.read, cases)
+            )
 
     def read(self, case: Case) -> _Ready:
         """The case prepared for the networks. Raises what is wrong with its files."""
@@ -110,32 +106,55 @@ class CaseJob:
             )
         except _OF_ONE_CASE as error:
             return partial(failed, case, error)
-        return partial(self.write, case, found, ready)
+        return partial(self._write, case, found, ready)
 
-    def write(self, case: Case, found: Prediction, ready: _Ready) -> CasePrediction:
-        """Write what was found; the report of the case."""
-        start = time.monotonic()
-        file, extra = label_file(self.output, case), probability_file(self.output, case)
+    def _write(self, case: Case, found: Prediction, ready: _Ready) -> CasePrediction:
+        """Write what was found; the report of the case, or the failure to report."""
         try:
-            labels = corrected(found.labels, self.rules, scheme=self.predictor.labels, spacing_mm=ready.geometry.spacing_mm)
-            write_labels(file, labels, ready.geometry)
-            if found.probabilities is not None:
-                _write_array(extra, found.probabilities)
+            return self.write(case, found, ready.geometry, seconds=ready.seconds, absent=ready.absent)
         except _OF_ONE_CASE as error:
             return failed(case, error)
-        volumes = volumes_ml(labels, self.predictor.labels, ready.geometry)
-        seconds = {**ready.seconds, **found.seconds, "write": time.monotonic() - start}
+
+    def write(
+        self,
+        case: Case,
+        found: Prediction,
+        geometry: Geometry,
+        *,
+        seconds: Mapping[str, float] | None = None,
+        absent: tuple[str, ...] = (),
+    ) -> CasePrediction:
+        """Write what was found on the grid of the image; the report of the case. `seconds` are of what was done before."""
+        start = time.monotonic()
+        labels = corrected(found.labels, self.rules, scheme=self.predictor.labels, spacing_mm=geometry.spacing_mm)
+        file, extra = label_file(self.output, case), probability_file(self.output, case)
+        write_labels(file, labels, geometry)
+        if found.probabilities is not None:
+            _write_array(extra, found.probabilities)
+        taken = {**(seconds or {}), **found.seconds, "write": time.monotonic() - start}
         return CasePrediction(
             id=case.id,
             file=file.name,
             probabilities=extra.name if found.probabilities is not None else None,
             skipped=False,
-            seconds={name: round(value, 3) for name, value in seconds.items()},
-            volumes_ml=volumes,
+            seconds={name: round(value, 3) for name, value in taken.items()},
+            volumes_ml=volumes_ml(labels, self.predictor.labels, geometry),
             way=found.way,
-            absent=ready.absent,
+            absent=absent,
             error=None,
         )
+
+
+def written_behind(cases: Iterable[Callable[[], CasePrediction]]) -> Iterator[CasePrediction]:
+    """What each of `cases` gives when it is called, in order; one is called while the next is being made."""
+    with ThreadPoolExecutor(1, "write") as writer:
+        writing: Future[CasePrediction] | None = None
+        for write in cases:
+            if writing is not None:
+                yield writing.result()
+            writing = writer.submit(write)
+        if writing is not None:
+            yield writing.result()
 
 
 def failed(case: Case, error: BaseException) -> CasePrediction:

@@ -1,8 +1,18 @@
 """What a run of predictions leaves behind for people and machines."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from pydantic import BaseModel
 
-from autoseg.artefacts import FROZEN
+from autoseg.artefacts import FROZEN, load
+from autoseg.data.labels import LabelScheme
+from autoseg.errors import ArtefactError
+from autoseg.prediction.settings import Settings
+
+REPORT_FILE = "prediction.json"
+DECISIVE = {"made_from", "step", "mirroring", "single_window", "precision", "rules"}
+"""Fields of a report by which two runs predict the same."""
 
 
 class CasePrediction(BaseModel):
@@ -54,3 +64,44 @@ class PredictionReport(BaseModel):
     def failed(self) -> tuple[CasePrediction, ...]:
         """The cases without a prediction."""
         return tuple(case for case in self.cases if case.error is not None)
+
+
+def new_report(
+    settings: Settings,
+    *,
+    models: Sequence[Path],
+    configurations: Sequence[str],
+    folds: Sequence[str],
+    channels: Sequence[str],
+    labels: LabelScheme,
+    model_digest: str,
+    notes: Sequence[str] = (),
+    rules: Sequence[str] = (),
+) -> PredictionReport:
+    """The report of a run that has no case yet."""
+    return PredictionReport(
+        models=tuple(map(str, models)),
+        configurations=tuple(configurations),
+        folds=tuple(folds),
+        step=settings.step,
+        mirroring=settings.mirroring,
+        single_window=settings.single_window,
+        precision=settings.precision,
+        device=settings.device,
+        channels=tuple(channels),
+        outputs=labels.output_names,
+        notes=tuple(notes),
+        rules=tuple(rules),
+        seconds=0.0,
+        cases=(),
+        made_from={"model": model_digest},
+    )
+
+
+def earlier_report(folder: Path, report: PredictionReport) -> PredictionReport:
+    """The report that lies in `folder` if its run predicted as that of `report` will, else `report`."""
+    try:
+        found = load(PredictionReport, folder / REPORT_FILE, remake="autoseg_predict")
+    except ArtefactError:
+        return report
+    return found if found.model_dump(include=DECISIVE) == report.model_dump(include=DECISIVE) else report

@@ -3,29 +3,29 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from autoseg.artefacts import load, refuse_unwritable, save
+from autoseg.artefacts import refuse_unwritable, save
 from autoseg.data.dataset import Case
 from autoseg.data.readers import is_image, read_labels
-from autoseg.errors import ArtefactError, AutosegError, PredictionError
+from autoseg.errors import AutosegError, PredictionError
 from autoseg.prediction.case_job import CaseJob
 from autoseg.prediction.channels import cases_by_channel
 from autoseg.prediction.ensemble import Ensemble, open_ensemble
 from autoseg.prediction.inputs import find_cases, refuse_missing
 from autoseg.prediction.postprocessing import Rule
 from autoseg.prediction.predictor import Predictor
-from autoseg.prediction.report import CasePrediction, PredictionReport
+from autoseg.prediction.report import REPORT_FILE, CasePrediction, PredictionReport, earlier_report, new_report
 from autoseg.prediction.settings import QUALITIES, chosen_settings
 from autoseg.prediction.workers import Order, predict_on
 from autoseg.progress import SILENT, Progress
 
 logger = logging.getLogger(__name__)
 
-REPORT_FILE = "prediction.json"
 FEW_CASES = 3
 """Up to so many cases each one shows its own progress through the windows."""
 
@@ -62,8 +62,7 @@ def predict(
     ("processes" or "dask://HOST:PORT") or `devices` ("0", "cpu", ...) cases go to workers, which each open the models once.
 
     A case that cannot be predicted is noted in the report and does not stop the others. The report is also written to
-    `output`/prediction.json, anew after each case; `on_case` is told of each as
-    it is there, with the digest of the model.
+    `output`/prediction.json, anew after each case; `on_case` is told of each as it is there, with the digest of the model.
     """
     start = time.monotonic()
     given, output = None if inputs is None else Path(inputs), Path(output)
@@ -88,7 +87,7 @@ def predict(
     for note in ensemble.notes:
         logger.info(note)
     cases = _cases(given, channels or {}, predictor.channels)
-    report = _empty_report(ensemble, predictor, order)
+    report = _report(ensemble, predictor, order)
     earlier = _earlier(report, order) if skip_existing else {}
     done = {case.id: earlier[case.id].model_copy(update={"skipped": True}) for case in cases if case.id in earlier}
     for case in done.values():
@@ -135,36 +134,24 @@ def _check_output(inputs: Path, output: Path) -> None:
         raise PredictionError(f"{output}: the output is a folder; predictions are named after their cases in it.")
 
 
-def _empty_report(ensemble: Ensemble, predictor: Predictor, order: Order) -> PredictionReport:
-    settings = predictor.settings
-    return PredictionReport(
-        models=tuple(str(model) for model in ensemble.models),
+def _report(ensemble: Ensemble, predictor: Predictor, order: Order) -> PredictionReport:
+    """The report before the first case, with precision and device as they were chosen."""
+    return new_report(
+        replace(predictor.settings, precision=predictor.precision.name, device=str(predictor.device)),
+        models=ensemble.models,
         configurations=ensemble.configurations,
         folds=ensemble.folds,
-        step=settings.step,
-        mirroring=settings.mirroring,
-        single_window=settings.single_window,
-        precision=predictor.precision.name,
-        device=str(predictor.device),
         channels=predictor.channels,
-        outputs=predictor.labels.output_names,
+        labels=predictor.labels,
+        model_digest=ensemble.digest,
         notes=ensemble.notes,
-        rules=tuple(str(rule) for rule in order.rules),
-        seconds=0.0,
-        cases=(),
-        made_from={"model": ensemble.digest},
+        rules=[str(rule) for rule in order.rules],
     )
 
 
 def _earlier(report: PredictionReport, order: Order) -> dict[str, CasePrediction]:
     """The cases that an earlier run with the same model and settings has finished, by id; their files are whole."""
-    try:
-        found = load(PredictionReport, order.output / REPORT_FILE, remake="autoseg_predict")
-    except ArtefactError:
-        return {}
-    decisive = {"made_from", "step", "mirroring", "single_window", "precision", "rules"}
-    if found.model_dump(include=decisive) != report.model_dump(include=decisive):
-        return {}
+    found = earlier_report(order.output, report)
     return {case.id: case for case in found.cases if case.error is None and _is_whole(case, order)}
 
 

@@ -16,8 +16,7 @@ from autoseg.evaluation.evaluate import Evaluation, summed_up
 from autoseg.evaluation.run import EVALUATION_FILE
 from autoseg.fingerprint.fingerprint import Fingerprint
 from autoseg.planning.plan import Plan
-from autoseg.prediction.report import PredictionReport
-from autoseg.prediction.run import REPORT_FILE
+from autoseg.prediction.report import REPORT_FILE, PredictionReport
 from autoseg.survival.model import SurvivalModel
 from autoseg.survival.run import open_survival_model
 from autoseg.training.model_folder import CARD_FILE, FOLD_FILE, PLAN_FILE, VALIDATION_FOLDER, FoldCard, ModelCard

@@ -16,8 +16,7 @@ from autoseg.evaluation.stored import fold_predictions
 from autoseg.prediction.case_job import CaseJob
 from autoseg.prediction.ensemble import Member
 from autoseg.prediction.predictor import Predictor
-from autoseg.prediction.report import PredictionReport
-from autoseg.prediction.run import REPORT_FILE
+from autoseg.prediction.report import REPORT_FILE, PredictionReport
 from autoseg.prediction.settings import Settings
 from autoseg.progress import SILENT, Progress
 from autoseg.selection.candidates import Candidate
