@@ -1,7 +1,8 @@
 """`autoseg_benchmark`: what training, preprocessing and whole configurations take here, beside others."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -10,9 +11,14 @@ from autoseg.cli.train import seconds_of
 from autoseg.errors import BenchmarkError
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from autoseg.benchmark.matrix import Budget
     from autoseg.benchmark.nnunet import NnUnet
     from autoseg.benchmark.rows import Table
     from autoseg.benchmark.setting import Setting
+
+Result = TypeVar("Result", bound="BaseModel")
 
 Dataset = Annotated[str | None, typer.Argument(help="Planned data set (default: the last).")]
 Configuration = Annotated[str, typer.Option("-c", "--configuration", help="Configuration of the plan.")]
@@ -52,10 +58,7 @@ def step(
     progress = bars(quiet or as_json)
     found = measure_steps(setting, peer=_peer(peer, python, setting), pairs=pairs, steps=steps, progress=progress)
     _keep(found, setting, f"step_{configuration}.json")
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-    else:
-        print("\n".join(step_lines(found)))
+    _show(found, step_lines, as_json=as_json)
 
 
 def preprocessing(
@@ -79,10 +82,7 @@ def preprocessing(
     progress = bars(quiet or as_json)
     found = measure_preprocessing(setting, peer=_peer(peer, python, setting), pairs=pairs, progress=progress)
     _keep(found, setting, f"preprocessing_{configuration}.json")
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-    else:
-        print("\n".join(preprocessing_lines(found)))
+    _show(found, preprocessing_lines, as_json=as_json)
 
 
 def run(
@@ -112,11 +112,9 @@ def run(
 
     Rows that are finished are not made again; one that fails is reported and does not stop the rest.
     """
-    from autoseg.benchmark.matrix import Budget, combinations, compare
+    from autoseg.benchmark.matrix import combinations, compare
 
-    if (time_budget is None) == (iterations is None):
-        raise BenchmarkError("the rows need the same budget: name one of --time-budget 10m and --iterations N.")
-    budget = Budget(None if time_budget is None else seconds_of(time_budget), iterations, seed)
+    budget = _budget(time_budget, iterations, seed=seed, who="the rows need")
     first, *_ = configurations or ["3d_fullres"]
     setting = _setting(dataset, first, workspace, settings=settings, device=device, threads=threads)
     wanted = combinations(setting.plan, configurations or list(setting.plan.configurations), recipes or ())
@@ -153,16 +151,14 @@ def peer(
     data set's test cases.
     """
     from autoseg.benchmark.budgeted import compare_with_peer, peer_row
-    from autoseg.benchmark.matrix import Budget, compare
+    from autoseg.benchmark.matrix import compare
     from autoseg.benchmark.report import comparison_lines
     from autoseg.data.splits import ALL
 
-    if (time_budget is None) == (iterations is None):
-        raise BenchmarkError("both need the same budget: name one of --time-budget 10m and --iterations N.")
+    budget = _budget(time_budget, iterations, seed=seed, who="both need")
     setting = _setting(dataset, configuration, workspace, settings=settings, device=device, threads=threads, fold=fold)
     other = _peer(name, python, setting)
     assert other is not None, "a peer is named"
-    budget = Budget(None if time_budget is None else seconds_of(time_budget), iterations, seed)
     if fold != ALL:
         peer_row(setting, other, budget=budget, step_s=step_seconds)
         table = compare(setting, [(configuration, None)], folds=[fold], budget=budget, progress=bars(quiet or as_json))
@@ -170,10 +166,7 @@ def peer(
         return
     found = compare_with_peer(setting, other, budget=budget, step_s=step_seconds)
     _keep(found, setting, f"peer_{name}_{time_budget or iterations}.json")
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-    else:
-        print("\n".join(comparison_lines(found)))
+    _show(found, comparison_lines, as_json=as_json)
 
 
 def hardware(
@@ -189,10 +182,7 @@ def hardware(
     from autoseg.workspace import open_workspace
 
     found = measure_hardware(device=device, threads=threads, folder=open_workspace(workspace).root)
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-    else:
-        print("\n".join(hardware_lines(found)))
+    _show(found, hardware_lines, as_json=as_json)
 
 
 def prediction(
@@ -230,10 +220,7 @@ def prediction(
         progress=bars(quiet or as_json),
     )
     save(found, folder.path / "benchmarks" / f"prediction_{found.model}.json")
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-    else:
-        print("\n".join(quality_lines(found)))
+    _show(found, quality_lines, as_json=as_json)
 
 
 def _show_table(table: "Table", setting: "Setting", *, as_json: bool) -> None:
@@ -246,10 +233,8 @@ def _show_table(table: "Table", setting: "Setting", *, as_json: bool) -> None:
     table = joined_with(table, file)
     _keep(table, setting, file.name)
     draw_pareto(table, picture)
-    if as_json:
-        print_json(table.model_dump(mode="json"))
-    else:
-        print("\n".join(table_lines(table)))
+    _show(table, table_lines, as_json=as_json)
+    if not as_json:
         print(f"Written: {file}, {picture}")
 
 
@@ -285,13 +270,26 @@ def _peer(name: str | None, python: Path | None, setting: "Setting") -> "NnUnet 
     return NnUnet(python=python.absolute(), folder=setting.results / "nnunet", setting=setting)
 
 
-def _keep(found: object, setting: "Setting", name: str) -> None:
-    from pydantic import BaseModel
+def _budget(time_budget: str | None, iterations: int | None, *, seed: int, who: str) -> "Budget":
+    """Raises BenchmarkError where both or none of time and iterations is named."""
+    from autoseg.benchmark.matrix import Budget
 
+    if (time_budget is None) == (iterations is None):
+        raise BenchmarkError(f"{who} the same budget: name one of --time-budget 10m and --iterations N.")
+    return Budget(None if time_budget is None else seconds_of(time_budget), iterations, seed)
+
+
+def _keep(found: "BaseModel", setting: "Setting", name: str) -> None:
     from autoseg.artefacts import save
 
-    assert isinstance(found, BaseModel), "benchmarks are artefacts"
     save(found, setting.results / name)
+
+
+def _show(found: Result, lines: Callable[[Result], Iterable[str]], *, as_json: bool) -> None:
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        print("\n".join(lines(found)))
 
 
 main = command_group(step=step, preprocessing=preprocessing, run=run, peer=peer, hardware=hardware, prediction=prediction)
