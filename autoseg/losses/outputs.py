@@ -57,12 +57,8 @@ class Exclusive:
     logits: Tensor
     target: Tensor
     labels: LabelScheme
-    weights: tuple[float, ...] | None = None
-
-    @cached_property
-    def valid(self) -> Tensor | None:
-        """Voxels that count."""
-        return _not_ignored(self.target, self.labels)
+    valid: Tensor | None
+    weights: tuple[float, ...] | None
 
     @property
     def foreground_weights(self) -> tuple[float, ...] | None:
@@ -112,12 +108,8 @@ class Overlapping:
     logits: Tensor
     target: Tensor
     labels: LabelScheme
-    weights: tuple[float, ...] | None = None
-
-    @cached_property
-    def valid(self) -> Tensor | None:
-        """Voxels that count."""
-        return _not_ignored(self.target, self.labels)
+    valid: Tensor | None
+    weights: tuple[float, ...] | None
 
     @property
     def foreground_weights(self) -> tuple[float, ...] | None:
@@ -177,7 +169,8 @@ def region_mask(target: Tensor, classes: Sequence[int]) -> Tensor:
     return mask
 
 
-def _not_ignored(target: Tensor, labels: LabelScheme) -> Tensor | None:
+def not_ignored(target: Tensor, labels: LabelScheme) -> Tensor | None:
+    """Voxels that count: those without the class of ignored ones; None where a scheme has no such class."""
     ignored = labels.ignore_class
     return None if ignored is None else target != ignored
 

@@ -10,7 +10,7 @@ from autoseg.data.labels import LabelScheme
 from autoseg.errors import TrainingError
 from autoseg.extend import resolve
 from autoseg.losses import terms
-from autoseg.losses.outputs import Exclusive, Overlapping
+from autoseg.losses.outputs import Exclusive, Overlapping, not_ignored
 from autoseg.losses.supervision import DeepSupervision, supervision_weights
 from autoseg.losses.terms import Term
 from autoseg.planning.consistency import check_class_weights
@@ -42,7 +42,7 @@ class Sum:
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of logits (B, channels, *grid) for classes (B, *grid)."""
         kind = Overlapping if self.labels.target == "regions" else Exclusive
-        outputs = kind(logits, target, self.labels, self.weights)
+        outputs = kind(logits, target, self.labels, not_ignored(target, self.labels), self.weights)
         first, *others = (part(outputs, self.settings, self.batch_dice) for part in self.parts)
         return sum(others, start=first)
 
