@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from autoseg.artefacts import written_whole
 from autoseg.colours import structure_colour
 from autoseg.data.box import nonzero_box
+from autoseg.data.image import Spacing
 from autoseg.errors import EvaluationError
 from autoseg.report.scene import Classes, Plane, Scene, Slice, views
 
@@ -21,6 +22,12 @@ SIZE = 260
 """Pixels of each side of a turning surface."""
 CAPTION = 18
 """Pixels of the line above a picture."""
+STEP = 1.5
+"""Pixels from one point of a surface to the next: each is drawn as a square of three."""
+MARGIN = 4
+"""Voxels of background around what is smoothed."""
+SMOOTHING = 1.0
+"""Standard deviation in voxels of the smoothing that takes the steps off a surface."""
 LIGHT = np.array([0.35, -0.75, 0.55]) / np.linalg.norm([0.35, -0.75, 0.55])
 """Where the light comes from (right, back, up as seen); the viewer looks along +y."""
 
@@ -36,17 +43,21 @@ class Surface:
 
 def turning(scene: Scene) -> list[Slice]:
     """Frames of both surfaces turning once around the axis of the body. Raises EvaluationError where there are none."""
-    surfaces = [surface_of(classes, scene) for classes in (scene.predicted, scene.reference)]
-    spread = [np.linalg.norm(surface.points, axis=1).max() for surface in surfaces if len(surface.points)]
-    if not spread or scene.is_flat:
+    # Both turn around the middle of what is labelled on either side.
+    labelled = np.argwhere((scene.predicted > 0) | (scene.reference > 0))
+    if len(labelled) == 0 or scene.is_flat:
         raise EvaluationError(f"case {scene.id}: no surface to turn: nothing is labelled, or it is a flat picture.")
-    voxel = max(scene.spacing_mm)
-    scale = (SIZE / 2 - 6) / (float(max(spread)) + voxel)
-    frames = []
-    for angle in np.linspace(0, 2 * np.pi, FRAMES, endpoint=False):
-        sides = [splat(surface, angle=float(angle), scale=scale, radius=scale * voxel * 0.75) for surface in surfaces]
-        frames.append(side_by_side(sides, ("prediction", "reference")))
-    return frames
+    middle = (labelled.min(axis=0) + labelled.max(axis=0)) / 2
+    reach = np.linalg.norm((labelled - middle) * scene.spacing_mm, axis=1).max() + max(scene.spacing_mm)
+    pixel_mm = float(reach) / (SIZE / 2 - 6)
+    sides = [
+        surface_of(classes, middle=middle, spacing_mm=scene.spacing_mm, step_mm=STEP * pixel_mm)
+        for classes in (scene.predicted, scene.reference)
+    ]
+    return [
+        side_by_side([splat(side, angle=float(angle), scale=1 / pixel_mm) for side in sides], ("prediction", "reference"))
+        for angle in np.linspace(0, 2 * np.pi, FRAMES, endpoint=False)
+    ]
 
 
 def sweep(scene: Scene) -> list[Slice]:
@@ -73,44 +84,64 @@ def write_gif(frames: Sequence[Slice], path: Path) -> None:
         target.write(file.getvalue())
 
 
-def surface_of(classes: Classes, scene: Scene) -> Surface:
-    """The voxels at the outside of all labels together, in the colours of their labels.
+def surface_of(classes: Classes, *, middle: NDArray[np.float64], spacing_mm: Spacing, step_mm: float) -> Surface:
+    """The outside of all labels together, a point every `step_mm`, seen from the voxel (z, y, x) in the `middle`.
 
-    Normals are the gradient of the mask, smoothed over about a voxel and a half.
+    The mask is smoothed, but so that no voxel comes to lie on the other side of the surface: the steps of the grid
+    disappear, parts of a single voxel do not. Normals are the gradient of the mask, smoothed over a voxel and a half.
     """
-    from scipy.ndimage import binary_erosion, gaussian_filter
+    from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
 
-    mask = classes > 0
-    spacing = np.array(scene.spacing_mm)
-    smooth = gaussian_filter(mask.astype(np.float32), 1.5 * spacing.min() / spacing)
-    outside = np.argwhere(mask & ~binary_erosion(mask))
-    gradient = np.stack([part[tuple(outside.T)] for part in np.gradient(smooth, *spacing)], axis=1)
-    normals = -gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-9)
-    middle = (np.array(classes.shape) - 1) / 2
-    # The middle of what is labelled on either side, so that both turn around one point.
-    box = nonzero_box((scene.predicted > 0) | (scene.reference > 0))
-    if box is not None:
-        middle = np.array([(part.start + part.stop - 1) / 2 for part in box])
-    colours = np.array([structure_colour(int(value) - 1) for value in classes[tuple(outside.T)]]).reshape(-1, 3)
-    return Surface(((outside - middle) * spacing)[:, ::-1], normals[:, ::-1], colours.astype(np.float64))
+    box = nonzero_box(classes)
+    if box is None:
+        return Surface(*(np.zeros((0, 3)) for _ in range(3)))
+    # Voxels below a step are finer than what can be seen.
+    every = [max(1, int(step_mm / spacing)) for spacing in spacing_mm]
+    thinned = classes[tuple(slice(part.start, part.stop, n) for part, n in zip(box, every, strict=True))]
+    inside = np.pad(thinned, MARGIN)
+    spacing, mask = np.array(spacing_mm) * every, inside > 0
+    # Above a half inside and below it outside, whatever smoothing has made of it.
+    soft = gaussian_filter(mask.astype(np.float32), SMOOTHING)
+    places = _outside(np.where(mask, np.maximum(soft, 0.55), np.minimum(soft, 0.45)), spacing / step_mm)
+    slope = np.gradient(gaussian_filter(mask.astype(np.float32), 1.5), *spacing)
+    normals = -np.stack([map_coordinates(part, places.T, order=1) for part in slope], axis=1)
+    nearest = distance_transform_edt(~mask, sampling=spacing, return_distances=False, return_indices=True)
+    palette = np.array([structure_colour(value - 1) for value in range(int(inside.max()) + 1)], dtype=np.uint8)
+    painted = palette[inside[tuple(nearest)]]
+    colours = [map_coordinates(painted[..., i], places.T, output=np.float64, order=1) for i in range(3)]
+    corner = np.array([part.start for part in box]) - np.array(every) * MARGIN
+    return Surface(
+        points=((places * every + corner - middle) * spacing_mm)[:, ::-1],
+        normals=(normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9))[:, ::-1],
+        colours=np.stack(colours, axis=1),
+    )
 
 
-def splat(surface: Surface, *, angle: float, scale: float, radius: float) -> Slice:
-    """The surface seen from the front after turning it by `angle`: each point a square, the nearest one on top."""
+def _outside(field: NDArray[np.float32], steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where (n, [z, y, x]) the outermost points above a half lie, in voxels, at so many points a voxel along each axis."""
+    from scipy.ndimage import binary_erosion, zoom
+
+    shape = np.array(field.shape)
+    finer = np.round((shape - 1) * np.maximum(steps, 1)).astype(int) + 1
+    filled = zoom(field, finer / shape, order=3) > 0.5
+    found: NDArray[np.float64] = np.argwhere(filled & ~binary_erosion(filled)) * ((shape - 1) / (finer - 1))
+    return found
+
+
+def splat(surface: Surface, *, angle: float, scale: float) -> Slice:
+    """The surface seen from the front after turning it by `angle`, in so many pixels a mm: the nearest points on top."""
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     points, normals = surface.points @ turn.T, surface.normals @ turn.T
-    front = np.argsort(-points[:, 1], kind="stable")  # far ones first, near ones over them
-    points, normals, colours = points[front], normals[front], surface.colours[front]
-    shade = 0.35 + 0.65 * np.clip(normals @ LIGHT, 0, 1)
+    order = np.argsort(-points[:, 1], kind="stable")  # far ones first, near ones over them
+    front = order[normals[order, 1] < 0.2]  # what faces away is hidden, but for the rim
+    shade = 0.3 + 0.7 * np.clip(normals[front] @ LIGHT, 0, 1)
+    shaded = (surface.colours[front] * shade[:, None]).astype(np.uint8)
+    column = np.round(SIZE / 2 + scale * points[front, 0]).astype(int)
+    row = np.round(SIZE / 2 - scale * points[front, 2]).astype(int)
     picture = np.full((SIZE, SIZE, 3), 24, dtype=np.uint8)
-    column = np.round(SIZE / 2 + scale * points[:, 0]).astype(int)
-    row = np.round(SIZE / 2 - scale * points[:, 2]).astype(int)
-    reach = max(1, round(radius))
-    shaded = (colours * shade[:, None]).astype(np.uint8)
-    offsets = [(i, j) for i in range(-reach, reach + 1) for j in range(-reach, reach + 1)]
-    rows = np.concatenate([np.clip(row + i, 0, SIZE - 1) for i, _ in offsets]).reshape(len(offsets), -1).T.ravel()
-    columns = np.concatenate([np.clip(column + j, 0, SIZE - 1) for _, j in offsets]).reshape(len(offsets), -1).T.ravel()
-    picture[rows, columns] = np.repeat(shaded, len(offsets), axis=0)
+    beside = np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)])
+    rows, columns = (np.clip(line[:, None] + beside[:, i], 0, SIZE - 1) for i, line in enumerate((row, column)))
+    picture[rows.ravel(), columns.ravel()] = np.repeat(shaded, len(beside), axis=0)
     return picture
 
 

@@ -12,7 +12,7 @@ from autoseg.report.run import write_curves, write_gifs, write_overlays, write_r
 from autoseg.report.scene import Plane, Scene, largest_disagreement, open_scene, painted, slice_of, views
 from autoseg.report.sources import Sources, of_dataset
 from autoseg.report.statistics import agreement, confusion_shares
-from tests.evaluation.test_evaluate import BRATS
+from tests.brats import BRATS
 from tests.report.made_up import planned_and_trained
 
 
@@ -62,14 +62,32 @@ def test_colours_of_structures_differ_in_lightness_or_hue_and_never_repeat():
     assert picture.tolist() == [[[200, 100, 50]]]
 
 
+def surface(classes, *, spacing=(1.0, 1.0, 1.0), step=0.5):
+    middle = (np.array(classes.shape) - 1) / 2
+    return surface_of(classes, middle=middle, spacing_mm=spacing, step_mm=step)
+
+
 def test_the_surface_of_a_ball_faces_outwards_and_is_drawn_round():
-    found = surface_of(ball(8), scene(ball(8), ball(8)))
-    outwards = found.points / np.linalg.norm(found.points, axis=1, keepdims=True)
-    assert ((found.normals * outwards).sum(axis=1) > 0.9).all()
-    picture = splat(found, angle=0.3, scale=10, radius=7)
-    drawn = np.argwhere(picture.max(axis=2) > 24)
+    found = surface(ball(8, shape=(25, 25, 25)))
+    distance = np.linalg.norm(found.points, axis=1)
+    assert distance == pytest.approx(8, abs=1)
+    assert distance.std() < 0.3  # the voxels of its outside lie up to a voxel from each other
+    assert ((found.normals * found.points / distance[:, None]).sum(axis=1) > 0.9).all()
+    drawn = np.argwhere(splat(found, angle=0.3, scale=10).max(axis=2) > 24)
     height, width = drawn.max(axis=0) - drawn.min(axis=0)
-    assert height == pytest.approx(width, abs=12)
+    assert height == pytest.approx(width, abs=4)
+    assert len(drawn) == pytest.approx(np.pi / 4 * height * width, rel=0.05)  # without holes
+
+
+def test_a_single_voxel_stays_on_the_surface_and_coarse_slices_are_bridged():
+    alone = np.zeros((5, 5, 5), dtype=np.int16)
+    alone[2, 2, 2] = 3
+    found = surface(alone)
+    assert np.abs(found.points).max() < 1
+    assert np.unique(found.colours, axis=0).tolist() == [list(STRUCTURES[2])]
+    slab = surface(ball(2, shape=(5, 5, 5), centre=2), spacing=(6.0, 1.0, 1.0), step=1.0)
+    assert np.diff(np.unique(slab.points[:, 2].round(3))).max() < 1.1
+    assert len(surface(alone * 0).points) == 0
 
 
 def test_a_turn_has_all_frames_and_shows_both_sides():
