@@ -6,7 +6,7 @@ from PIL import Image
 
 from autoseg.colours import INVENTED, MISSED, STRUCTURES
 from autoseg.errors import EvaluationError, UnknownNameError
-from autoseg.report.moving import FRAMES, splat, surface_of, sweep, turning
+from autoseg.report.moving import FRAMES, STEP, splat, surface_of, sweep, turning
 from autoseg.report.overlays import draw_overlay
 from autoseg.report.run import write_curves, write_gifs, write_overlays, write_report
 from autoseg.report.scene import Plane, Scene, largest_disagreement, open_scene, painted, slice_of, views
@@ -73,7 +73,7 @@ def test_the_surface_of_a_ball_faces_outwards_and_is_drawn_round():
     assert distance == pytest.approx(8, abs=1)
     assert distance.std() < 0.3  # the voxels of its outside lie up to a voxel from each other
     assert ((found.normals * found.points / distance[:, None]).sum(axis=1) > 0.9).all()
-    drawn = np.argwhere(splat(found, angle=0.3, scale=10).max(axis=2) > 24)
+    drawn = np.argwhere(splat(found, angle=0.3, scale=STEP / 0.5).max(axis=2) > 24)
     height, width = drawn.max(axis=0) - drawn.min(axis=0)
     assert height == pytest.approx(width, abs=4)
     assert len(drawn) == pytest.approx(np.pi / 4 * height * width, rel=0.05)  # without holes
