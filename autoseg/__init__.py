@@ -10,6 +10,8 @@ _HOMES = {
     "plan": "autoseg.planning.run",
     "preprocess": "autoseg.preprocessing.run",
     "train": "autoseg.cascade",
+    "Training": "autoseg.training.request",
+    "Means": "autoseg.training.request",
     "predict": "autoseg.prediction.run",
     "evaluate": "autoseg.evaluation.run",
     "Predictor": "autoseg.prediction.predictor",

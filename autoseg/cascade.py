@@ -7,7 +7,7 @@ it gets those of the fold that had not seen the case.
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -26,16 +26,13 @@ from autoseg.prediction.stored import prepared_from
 from autoseg.preprocessing.previous_maps import is_map_stored, save_map
 from autoseg.preprocessing.run import store_of
 from autoseg.preprocessing.store import open_case
-from autoseg.progress import SILENT, Progress
 from autoseg.training import run
+from autoseg.training.cases import load_splits, prepare_cases
 from autoseg.training.choices import choices, chosen_plan
-from autoseg.training.distributed import ALONE, Ranks
 from autoseg.training.fold import FoldResult
-from autoseg.training.judge import Judge
 from autoseg.training.model_folder import Model, finished_folds, load_network, open_model
-from autoseg.training.observers import UNWATCHED, Observer
 from autoseg.training.previous_stage import OutOfFold, PreviousStage, folds_digest
-from autoseg.training.side_by_side import Beside
+from autoseg.training.request import USUAL, Means, Training
 from autoseg.workspace import DatasetFolder
 
 logger = logging.getLogger(__name__)
@@ -57,80 +54,26 @@ class MapSource(BaseModel):
     fine_case: str
 
 
-@dataclass(frozen=True)
-class _Surroundings:
-    """What both stages share: how they are trained, the machine, and who watches."""
-
-    settings: Sequence[str]
-    recipe: str | None
-    device: str
-    workers: int | None
-    progress: Progress
-    observer: Observer
-    ranks: Ranks
-    judge: Judge | None
-    beside: Beside | None
-
-
-def train(
-    folder: DatasetFolder,
-    configuration: str | None = None,
-    *,
-    folds: Sequence[str] = (),
-    name: str | None = None,
-    recipe: str | None = None,
-    init_from: Path | str | None = None,
-    settings: Sequence[str] = (),
-    time_budget_s: float | None = None,
-    device: str = "auto",
-    threads: int | None = None,
-    restart: bool = False,
-    workers: int | None = None,
-    progress: Progress = SILENT,
-    observer: Observer = UNWATCHED,
-    ranks: Ranks = ALONE,
-    judge: Judge | None = None,
-    beside: Beside | None = None,
-) -> list[FoldResult]:
+def train(folder: DatasetFolder, training: Training, *, means: Means = USUAL) -> list[FoldResult]:
     """Train a configuration as `autoseg.training.run.train` does, and before it the stage whose findings it refines.
 
-    A first stage that is not trained is trained now, all its folds, with the same `recipe` and `settings`; a
-    `time_budget_s` is for one stage alone, so with one the first must be there. Raises TrainingError naming the command to
-    run where the first stage cannot be used.
+    A first stage that is not trained is trained now, all its folds, with the same recipe and settings; a time budget is for
+    one stage alone, so with one the first must be there. Raises TrainingError naming the command to run where the first
+    stage cannot be used.
     """
-    asked = choices(folder, configuration, recipe=recipe, init_from=init_from, settings=settings)
+    asked = choices(folder, training)
     plan = chosen_plan(folder, asked)
     chosen = plan.configurations[asked.configuration]
-    # What starts from another model's weights is the second stage.
-    shared = None if asked.recipe is None or asked.recipe.needs_source else recipe
-    around = _Surroundings(settings, shared, device, workers, progress, observer, ranks, judge, beside)
-    if threads is not None:
-        torch.set_num_threads(threads)
+    if means.threads is not None:
+        torch.set_num_threads(means.threads)
     previous = None
     if chosen.previous_stage is not None:
-        first = _first_stage(folder, chosen, has_budget=time_budget_s is not None, around=around)
-        path = folder.models / (name or asked.model_name)
-        previous = ranks.first_then_others(lambda: _out_of_fold(folder, plan, chosen, first, model=path, around=around))
-    return run.train(
-        folder,
-        asked.configuration,
-        folds=folds,
-        name=name,
-        recipe=recipe,
-        init_from=init_from,
-        settings=settings,
-        time_budget_s=time_budget_s,
-        device=device,
-        threads=threads,
-        restart=restart,
-        workers=workers,
-        progress=progress,
-        observer=observer,
-        previous=previous,
-        ranks=ranks,
-        judge=judge,
-        beside=beside,
-    )
+        # What starts from another model's weights is the second stage.
+        shared = None if asked.recipe is None or asked.recipe.needs_source else training.recipe
+        first = _first_stage(folder, chosen, replace(training, recipe=shared), means=means)
+        path = folder.models / (training.name or asked.model_name)
+        previous = means.ranks.first_then_others(lambda: _out_of_fold(folder, plan, chosen, first, model=path, means=means))
+    return run.train(folder, replace(training, configuration=asked.configuration), means=means, previous=previous)
 
 
 def unseen_by(splits: Splits, case_ids: Sequence[str]) -> dict[str, str]:
@@ -151,12 +94,12 @@ def unseen_by(splits: Splits, case_ids: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _first_stage(folder: DatasetFolder, chosen: Configuration, *, has_budget: bool, around: _Surroundings) -> Model:
+def _first_stage(folder: DatasetFolder, chosen: Configuration, training: Training, *, means: Means) -> Model:
     """The model of the previous stage with all folds of the cross-validation trained, if need be now."""
     first = str(chosen.previous_stage)
     path = folder.models / first
     done = finished_folds(path)
-    missing = [fold for fold in run.load_splits(folder).names if fold not in done]
+    missing = [fold for fold in load_splits(folder).names if fold not in done]
     if missing:
         command = f"autoseg_train {first} -d {folder.path.name} -f {','.join(missing)}"
         if done == (ALL,):
@@ -164,34 +107,22 @@ def _first_stage(folder: DatasetFolder, chosen: Configuration, *, has_budget: bo
                 f"{path}: only fold {ALL} is trained, and it has seen every case. {chosen.name} has to learn from what "
                 f"{first} finds in cases it was not trained on. Train the folds of its cross-validation: {command}"
             )
-        if has_budget:
+        if training.time_budget_s is not None:
             raise TrainingError(
                 f"{chosen.name} refines what {first} finds, and fold {', '.join(missing)} of that is not trained. A time "
                 f"budget is for one stage: train the first one with its own, {command} --time-budget TIME"
             )
         logger.info("%s: trains its first stage %s before, fold %s", chosen.name, first, ", ".join(missing))
-        _train_first(folder, first, missing, command=command, around=around)
+        asked = Training(first, folds=missing, name=first, recipe=training.recipe, settings=training.settings)
+        _train_first(folder, asked, command=command, means=means)
     return open_model(path)
 
 
-def _train_first(folder: DatasetFolder, first: str, missing: Sequence[str], *, command: str, around: _Surroundings) -> None:
+def _train_first(folder: DatasetFolder, asked: Training, *, command: str, means: Means) -> None:
+    first = str(asked.configuration)
     begun = (folder.models / first).exists()
     try:
-        run.train(
-            folder,
-            first,
-            folds=missing,
-            name=first,
-            recipe=around.recipe,
-            settings=around.settings,
-            device=around.device,
-            workers=around.workers,
-            progress=around.progress,
-            observer=around.observer,
-            ranks=around.ranks,
-            judge=around.judge,
-            beside=around.beside,
-        )
+        run.train(folder, asked, means=means)
     except TrainingError as error:
         hint = f" Finish the first stage with the settings it was begun with: {command}" if begun else ""
         raise TrainingError(f"first stage {first}: {error}{hint}") from error
@@ -207,19 +138,19 @@ class _Stores:
 
 
 def _out_of_fold(
-    folder: DatasetFolder, plan: Plan, chosen: Configuration, first: Model, *, model: Path, around: _Surroundings
+    folder: DatasetFolder, plan: Plan, chosen: Configuration, first: Model, *, model: Path, means: Means
 ) -> OutOfFold:
     """The first stage's findings in all cases, each made by a fold that had not seen it; only what is stale is made."""
     _check_alike(plan, first)
-    workers, progress = around.workers, around.progress
-    fine = run.prepare_cases(folder, plan, chosen.name, workers=workers, progress=progress)
-    coarse = run.prepare_cases(folder, first.plan, first.configuration.name, workers=workers, progress=progress)
+    workers, progress = means.workers, means.progress
+    fine = prepare_cases(folder, plan, chosen.name, workers=workers, progress=progress)
+    coarse = prepare_cases(folder, first.plan, first.configuration.name, workers=workers, progress=progress)
     stores = _Stores(
         coarse=store_of(folder, first.plan, first.configuration.name),
         fine=store_of(folder, plan, chosen.name),
         found=folder.preprocessed(chosen.name) / first.card.name,
     )
-    by_case = unseen_by(first.splits, run.load_splits(folder).case_ids)
+    by_case = unseen_by(first.splits, load_splits(folder).case_ids)
     used = sorted(set(by_case.values()))
     for fold in used:
         weights = folds_digest(first, [fold])
@@ -228,7 +159,7 @@ def _out_of_fold(
             for id_, unseen in by_case.items()
             if unseen == fold
         }
-        _find(first, fold, stamps, stores, labels=plan.labels, around=around)
+        _find(first, fold, stamps, stores, labels=plan.labels, means=means)
     logger.info("%s: first stage: out-of-fold predictions of %s folds %s", chosen.name, first.card.name, shown_folds(used))
     stage = PreviousStage(
         model=Path(os.path.relpath(first.path, model)).as_posix(),
@@ -268,17 +199,15 @@ def _stamp(first: Model, weights: str, *, coarse_case: str, fine_case: str) -> s
     return digest(source)
 
 
-def _find(
-    first: Model, fold: str, stamps: dict[str, str], stores: _Stores, *, labels: LabelScheme, around: _Surroundings
-) -> None:
+def _find(first: Model, fold: str, stamps: dict[str, str], stores: _Stores, *, labels: LabelScheme, means: Means) -> None:
     """Store what one fold finds in the cases of `stamps` that are not stored yet."""
     pending = [id_ for id_, stamp in stamps.items() if not is_map_stored(stores.found, id_, made_from=stamp)]
     if not pending:
         return
     member = Member(first.plan, first.configuration, (load_network(first, fold),))
-    predictor = Predictor([member], settings=Settings(device=around.ranks.own_device(around.device)))
+    predictor = Predictor([member], settings=Settings(device=means.ranks.own_device(means.device)))
     described = f"{first.card.name} fold {fold} predicts its validation cases"
-    for id_ in around.progress.track(pending, description=described, total=len(pending)):
+    for id_ in means.progress.track(pending, description=described, total=len(pending)):
         coarse, fine = open_case(stores.coarse, id_), open_case(stores.fine, id_)
         if before_resampling(coarse.placement) != before_resampling(fine.placement):
             raise StaleError(

@@ -23,6 +23,7 @@ from autoseg.prediction.run import predict
 from autoseg.preprocessing.run import preprocess
 from autoseg.progress import SILENT, Progress
 from autoseg.training.observers import UNWATCHED, Observer
+from autoseg.training.request import Means, Training
 from autoseg.training.run import train
 from autoseg.workspace import DatasetFolder, open_workspace
 
@@ -88,15 +89,8 @@ def run_demo(
         _preprocess(folder, plan, workers=workers, progress=progress)
     chosen = (*SETTINGS, small_patch(plan), half_features(plan), f"training.seed={seed}", *settings)
     with _timed(f"train {len(FOLDS)} folds", seconds):
-        trained = train(
-            folder,
-            CONFIGURATION,
-            folds=FOLDS,
-            settings=chosen,
-            time_budget_s=time_budget_s,
-            progress=progress,
-            observer=observer,
-        )
+        asked = Training(CONFIGURATION, folds=FOLDS, settings=chosen, time_budget_s=time_budget_s)
+        trained = train(folder, asked, means=Means(progress=progress, observer=observer))
     with _timed("predict held-out cases", seconds):
         model = trained[0].model
         report = predict(data / "imagesTs", predictions, models=[model], skip_existing=True, progress=progress)

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from autoseg.data.readers import write_image, write_labels
 from autoseg.training.observers import Unwatched
-from autoseg.training.run import train as train_model
 from autoseg.workspace import open_workspace
 from tests.data.scans import write_nnunet
 from tests.fingerprint.made_up import geometry, ramp, write_case
+from tests.training.asking import train as train_model
 
 SHAPE = (20, 24, 28)
 CASES = 6

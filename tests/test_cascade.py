@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from autoseg.artefacts import load, save
-from autoseg.cascade import shown_folds, train, unseen_by
+from autoseg.cascade import shown_folds, unseen_by
 from autoseg.cli.train import main
 from autoseg.data.readers import read_image, read_labels
 from autoseg.data.splits import Fold, Splits
@@ -27,12 +27,13 @@ from autoseg.prediction.sliding_window import predict_logits
 from autoseg.preprocessing.case import prepare
 from autoseg.preprocessing.previous_maps import open_map
 from autoseg.preprocessing.store import open_case
-from autoseg.training import run
 from autoseg.training.checkpoint import load_weights, save_weights
 from autoseg.training.model_folder import load_network, open_model
 from autoseg.training.previous_stage import PREVIOUS_FILE, PreviousStage, as_masks
 from autoseg.workspace import DatasetFolder, open_workspace
 from tests.prediction.small import write_nifti
+from tests.training.asking import train as train_alone
+from tests.training.asking import train_with_first_stage as train
 
 CASES, SIDE = 3, 40
 LARGE_SIDE, SMALL_GB = 112, 0.6
@@ -275,7 +276,7 @@ def test_both_folders_moved_together_still_predict(copied, tmp_path):
 
 def test_a_first_stage_trained_on_all_cases_alone_is_refused(planned, tmp_path):
     folder = fresh(planned, tmp_path)
-    run.train(folder, "3d_lowres", folds=["all"], settings=SHORT, workers=1, device="cpu")
+    train_alone(folder, "3d_lowres", folds=["all"], settings=SHORT, workers=1, device="cpu")
     with pytest.raises(TrainingError, match=r"it has seen every case.*autoseg_train 3d_lowres -d \w+ -f 0,1,2$"):
         cascade(folder)
 
@@ -293,7 +294,7 @@ def test_a_first_stage_begun_with_other_settings_names_the_command_to_finish_it(
 
 def test_the_second_stage_is_not_trained_without_the_first(planned, tmp_path):
     with pytest.raises(TrainingError, match="refines what 3d_lowres finds"):
-        run.train(fresh(planned, tmp_path), "3d_cascade_fullres", folds=["0"], settings=SHORT)
+        train_alone(fresh(planned, tmp_path), "3d_cascade_fullres", folds=["0"], settings=SHORT)
 
 
 def test_a_configuration_of_one_stage_is_trained_as_ever(copied):

@@ -8,8 +8,8 @@ from autoseg.data.readers import read_labels
 from autoseg.planning.run import plan
 from autoseg.prediction.run import predict
 from autoseg.training.model_folder import load_network, open_model
-from autoseg.training.run import train
 from autoseg.workspace import open_workspace
+from tests.training.asking import train
 
 SHAPE = (24, 32, 28)
 SHORT = ("training.epochs=1", "training.iterations_per_epoch=2", "training.validation_iterations=1")

@@ -11,7 +11,6 @@ import torch
 from typer.testing import CliRunner
 
 from autoseg.artefacts import load, save
-from autoseg.cascade import train
 from autoseg.cli.console import bars
 from autoseg.cli.train import main
 from autoseg.data.readers import read_labels
@@ -26,6 +25,7 @@ from autoseg.training.model_folder import open_model
 from autoseg.training.observers import Unwatched
 from autoseg.validation import WholeCases
 from autoseg.workspace import open_workspace
+from tests.training.asking import train_with_first_stage as train
 from tests.training.test_run import SHORT, write_dataset
 
 

@@ -26,7 +26,8 @@ from autoseg.errors import BenchmarkError
 from autoseg.evaluation.pairing import dataset_references
 from autoseg.evaluation.run import evaluate
 from autoseg.prediction.run import predict
-from autoseg.training.run import load_splits
+from autoseg.training.cases import load_splits
+from autoseg.training.request import Means, Training
 
 ITERATIONS_PER_EPOCH = 10
 """So often nnU-Net's learning rate falls, which it does once an epoch."""
@@ -200,16 +201,14 @@ def _decode(classes: Path, output: Path, *, labels: LabelScheme) -> None:
 
 def _ours(setting: Setting, budget: Budget, *, images: Path, cases: Sequence[str], dataset: Dataset) -> Row:
     name = f"{budget.iterations}_steps" if budget.seconds is None else f"{budget.seconds:.0f}s"
-    (result,) = cascade.train(
-        setting.folder,
+    asked = Training(
         setting.configuration.name,
         folds=[ALL],
         name=f"benchmark_peer_{name}",
         settings=budget.settings,
         time_budget_s=budget.seconds,
-        device=str(setting.device),
-        threads=setting.threads,
     )
+    (result,) = cascade.train(setting.folder, asked, means=Means(device=str(setting.device), threads=setting.threads))
     output = setting.results / "peer" / f"autoseg_{name}"
     report = predict(images, output, models=[result.model], folds=[ALL])
     return Row(

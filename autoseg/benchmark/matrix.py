@@ -30,6 +30,7 @@ from autoseg.prediction.report import REPORT_FILE, PredictionReport
 from autoseg.progress import SILENT, Progress
 from autoseg.training.fold import FoldResult
 from autoseg.training.model_folder import VALIDATION_FOLDER, fold_folder, network_of, open_model
+from autoseg.training.request import Means, Training
 from autoseg.validation import WholeCases
 
 HISTORY_FILE = "history.jsonl"
@@ -153,19 +154,17 @@ def _failed(wanted: Wanted, reason: str) -> Row:
 
 def make_row(setting: Setting, wanted: Wanted) -> Row:
     """Train, predict and evaluate one combination; an interrupted one goes on where it was."""
+    asked = Training(
+        wanted.configuration,
+        recipe=wanted.recipe,
+        folds=wanted.folds,
+        name=f"benchmark_{digest(wanted)}",
+        settings=wanted.settings,
+        time_budget_s=None if wanted.budget_s is None else wanted.budget_s * len(wanted.folds),
+    )
+    means = Means(device=wanted.device, threads=wanted.threads, judge=WholeCases(setting.folder))
     try:
-        results = cascade.train(
-            setting.folder,
-            wanted.configuration,
-            recipe=wanted.recipe,
-            folds=wanted.folds,
-            name=f"benchmark_{digest(wanted)}",
-            settings=wanted.settings,
-            time_budget_s=None if wanted.budget_s is None else wanted.budget_s * len(wanted.folds),
-            device=wanted.device,
-            threads=wanted.threads,
-            judge=WholeCases(setting.folder),
-        )
+        results = cascade.train(setting.folder, asked, means=means)
     except AutosegError as error:
         return _failed(wanted, str(error))
     return _measured(wanted, results)

@@ -15,7 +15,7 @@ from autoseg.data.dataset import Dataset
 from autoseg.errors import BenchmarkError
 from autoseg.fingerprint import Fingerprint
 from autoseg.planning.facts import facts_of
-from autoseg.training.run import load_splits
+from autoseg.training.cases import load_splits
 
 SCRIPT = Path(__file__).with_name("peer_nnunet.py")
 NUMBER = 900

@@ -12,9 +12,9 @@ from autoseg.planning.plan import Configuration, Plan
 from autoseg.planning.settings import apply_settings
 from autoseg.preprocessing.run import store_of
 from autoseg.progress import SILENT, Progress
+from autoseg.training.cases import load_splits, prepare_cases
 from autoseg.training.device import choose_device, choose_precision
 from autoseg.training.observers import UNWATCHED
-from autoseg.training.run import load_splits, prepare_cases
 from autoseg.training.task import Task
 from autoseg.training.trial import variant_to_start
 from autoseg.workspace import DatasetFolder

@@ -82,6 +82,7 @@ def train(
         return
     from autoseg import cascade
     from autoseg.training.distributed import joined
+    from autoseg.training.request import Means, Training
     from autoseg.validation import WholeCases
     from autoseg.workspace import open_workspace
 
@@ -94,8 +95,7 @@ def train(
             print(f"Data set {folder.path.name}, planned last (another: -d).")
         if ranks.size > 1 and not is_silent:
             print(f"{ranks.size} processes share each batch.")
-        results = cascade.train(
-            folder,
+        asked = Training(
             configuration,
             folds=fold_names(fold),
             name=name,
@@ -103,15 +103,18 @@ def train(
             init_from=init_from,
             settings=overrides(settings or (), epochs=epochs, iterations=iterations, seed=seed, tensorboard=tensorboard),
             time_budget_s=None if time_budget is None else seconds_of(time_budget),
+            restart=restart,
+        )
+        means = Means(
             device=device,
             threads=ranks.own_threads(threads),
-            restart=restart,
             progress=bars(is_silent),
             observer=display(is_silent),
             ranks=ranks,
             judge=WholeCases(folder, progress=bars(is_silent)) if validation else None,
             beside=side_by_side(devices_of(devices, device=device, ranks=ranks.size), quiet=is_silent),
         )
+        results = cascade.train(folder, asked, means=means)
     if not ranks.is_first:
         return
     if as_json:

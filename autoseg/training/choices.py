@@ -1,8 +1,6 @@
 """What is asked of a training beyond the plan: another model to start from, a recipe, values set by hand."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from autoseg.artefacts import load
 from autoseg.errors import TrainingError, unknown_name
@@ -12,6 +10,7 @@ from autoseg.planning.plan import Plan
 from autoseg.planning.recipes import Recipe, apply_recipe, configuration_for, load_recipe
 from autoseg.planning.settings import apply_settings
 from autoseg.training.model_folder import Model
+from autoseg.training.request import Training
 from autoseg.training.transfer import adopted, find_source
 from autoseg.workspace import DatasetFolder
 
@@ -38,28 +37,22 @@ class Choices:
         return [*(self.recipe.settings(self.configuration) if self.recipe else ()), *self.settings]
 
 
-def choices(
-    folder: DatasetFolder,
-    configuration: str | None,
-    *,
-    recipe: str | None = None,
-    init_from: Path | str | None = None,
-    settings: Sequence[str] = (),
-) -> Choices:
+def choices(folder: DatasetFolder, training: Training) -> Choices:
     """What names and paths stand for; the configuration is the recipe's own where none is given.
 
     Raises UnknownNameError for a recipe, configuration or model that does not exist, PlanError for a recipe that does not
     fit the data set, and TrainingError where a configuration or a model to start from is missing.
     """
-    found = None if recipe is None else load_recipe(recipe)
+    configuration = training.configuration
+    found = None if training.recipe is None else load_recipe(training.recipe)
     if configuration is None and found is None:
         raise TrainingError("no configuration is named. Name one of the plan, for example: autoseg_train 3d_fullres")
     if found is not None:
         configuration = configuration_for(found, load(Plan, folder.plan_file, remake=REMAKE), configuration)
-        if found.needs_source and init_from is None:
+        if found.needs_source and training.init_from is None:
             raise TrainingError(f"recipe {found.name} starts from another model's weights. Name it: --init-from MODEL")
-    source = None if init_from is None else find_source(init_from, folder)
-    return Choices(configuration=str(configuration), source=source, recipe=found, settings=tuple(settings))
+    source = None if training.init_from is None else find_source(training.init_from, folder)
+    return Choices(configuration=str(configuration), source=source, recipe=found, settings=tuple(training.settings))
 
 
 def chosen_plan(folder: DatasetFolder, chosen: Choices) -> Plan:

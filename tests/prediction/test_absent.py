@@ -9,10 +9,10 @@ from autoseg.data.phantom import write_phantom
 from autoseg.data.readers import read_image, write_image
 from autoseg.planning.run import plan
 from autoseg.prediction.run import predict
-from autoseg.training.run import train
 from autoseg.workspace import open_workspace
 from tests.prediction import small
 from tests.prediction.test_run import KNOWN, answer, run
+from tests.training.asking import train
 
 CHANNELS = ("flair", "t1", "t2")
 

@@ -8,7 +8,6 @@ import pytest
 from typer.testing import CliRunner
 
 from autoseg.artefacts import load
-from autoseg.cascade import train
 from autoseg.cli.predict import main as predict_main
 from autoseg.cli.select import main
 from autoseg.data.readers import read_labels
@@ -18,9 +17,10 @@ from autoseg.selection.candidates import candidates
 from autoseg.selection.chosen import selected
 from autoseg.selection.run import select
 from autoseg.selection.selection import Selection
-from autoseg.training.run import load_splits
+from autoseg.training.cases import load_splits
 from autoseg.validation import WholeCases
 from autoseg.workspace import open_workspace
+from tests.training.asking import train_with_first_stage as train
 from tests.training.test_run import SHORT, write_dataset
 
 

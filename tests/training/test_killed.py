@@ -22,7 +22,7 @@ MOST_EVENTS = 4
 TRAIN = """
 import sys
 from autoseg.training.observers import Unwatched
-from autoseg.training.run import train
+from tests.training.asking import train
 from autoseg.workspace import open_workspace
 from pathlib import Path
 

@@ -10,8 +10,8 @@ from autoseg.planning.run import plan
 from autoseg.training.history import EpochRow
 from autoseg.training.model_folder import load_network, open_model
 from autoseg.training.observers import Unwatched
-from autoseg.training.run import train
 from autoseg.workspace import open_workspace
+from tests.training.asking import train
 
 pytestmark = pytest.mark.slow
 

@@ -18,9 +18,9 @@ from autoseg.planning.run import plan
 from autoseg.training.checkpoint import CURRENT, PREVIOUS
 from autoseg.training.model_folder import load_network, open_model
 from autoseg.training.observers import Unwatched
-from autoseg.training.run import train
 from autoseg.workspace import open_workspace
 from tests.prediction.small import scan, write_nifti
+from tests.training.asking import train
 
 SHORT = (
     "training.epochs=2",

@@ -14,11 +14,11 @@ from autoseg.planning.plan import Plan
 from autoseg.planning.run import plan as make_plan
 from autoseg.planning.settings import apply_settings
 from autoseg.training.model_folder import FoldCard, load_network, network_of, open_model
-from autoseg.training.run import train
 from autoseg.training.transfer import adopted, input_names, take_weights
 from autoseg.workspace import open_workspace
 from tests.planning.test_recipes import brats_plan
 from tests.prediction.small import plan, scan, write_nifti, write_small_model
+from tests.training.asking import train
 from tests.training.test_run import SHORT, StopsAfter, write_dataset
 
 SEQUENCES = ("FLAIR", "T1w", "t1gd", "T2w")
