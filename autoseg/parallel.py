@@ -9,18 +9,15 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.context import SpawnContext, SpawnProcess
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from autoseg.errors import AutosegError
 from autoseg.progress import SILENT, Progress
+from autoseg.resources import available_cores
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-MEMORY_SHARE = 0.7
-"""Share of the free memory that workers may fill."""
 
 
 class WorkerKilledError(AutosegError):
@@ -170,65 +167,3 @@ def _use_one_thread() -> None:
     """Keep numerical libraries from starting a thread per core in every worker."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
-
-
-def sensible_workers(bytes_per_case: int) -> int:
-    """How many cases may be worked on at a time: one per core, as far as 70 % of the free memory reaches; at least 1.
-
-    Limits of a container count as well as those of the machine.
-    """
-    return max(1, min(available_cores(), int(MEMORY_SHARE * free_memory()) // max(bytes_per_case, 1)))
-
-
-def available_cores() -> int:
-    """Cores this process may use: its affinity and a container's quota, at least 1."""
-    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _words(Path("/sys/fs/cgroup/cpu.max"))
-    if len(quota) == 2 and quota[0].isdigit() and quota[1].isdigit():
-        own = min(own, int(quota[0]) // int(quota[1]))
-    return max(1, own)
-
-
-def free_memory() -> int:
-    """Bytes that can be had without swapping: the machine's, or what a container's limit leaves."""
-    free = _machine_memory()
-    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
-        allowed, taken = (_words(Path("/sys/fs/cgroup") / file) for file in (limit, used))
-        if allowed and taken and allowed[0].isdigit():
-            free = min(free, int(allowed[0]) - int(taken[0]))
-    return max(min(free, _allowed_memory()), 0)
-
-
-def _allowed_memory() -> int:
-    """Bytes that limits of this process (`ulimit -v`, `ulimit -d`) leave."""
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return sys.maxsize
-    left = [sys.maxsize]
-    for limit, used in ((resource.RLIMIT_AS, "VmSize:"), (resource.RLIMIT_DATA, "VmData:")):
-        most, _ = resource.getrlimit(limit)
-        taken = [line.split()[1] for line in _lines(Path("/proc/self/status")) if line.startswith(used)]
-        if most != resource.RLIM_INFINITY and taken:
-            left.append(most - int(taken[0]) * 1024)
-    return min(left)
-
-
-def _machine_memory() -> int:
-    for line in _lines(Path("/proc/meminfo")):
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return 4 << 30
-
-
-def _words(file: Path) -> list[str]:
-    return " ".join(_lines(file)).split()
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text().splitlines()
-    except OSError:
-        return []

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "autoseg"
 
 # A part may import parts that stand before it in this list, and itself.
 ORDER = [
-    ["errors", "extend", "artefacts", "progress", "colours"],
+    ["errors", "extend", "artefacts", "progress", "colours", "resources"],
     ["workspace", "parallel", "lock", "csv_table"],
     ["data"],
     ["fingerprint"],

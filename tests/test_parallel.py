@@ -11,10 +11,7 @@ from autoseg.errors import DatasetError
 from autoseg.parallel import (
     CaseFailedError,
     WorkerKilledError,
-    available_cores,
-    free_memory,
     map_cases,
-    sensible_workers,
 )
 
 
@@ -96,14 +93,6 @@ def test_a_case_that_kills_its_worker_twice_is_named_with_what_to_do():
 
 def test_workers_use_one_thread_each():
     assert map_cases(thread_limit, [0, 1], name=case_name, stage="looking", workers=2) == ["1", "1"]
-
-
-def test_workers_are_as_many_as_cores_when_cases_are_small():
-    assert sensible_workers(1) == available_cores()
-
-
-def test_one_worker_is_left_when_a_case_fills_the_memory():
-    assert sensible_workers(10 * free_memory() + 1) == 1
 
 
 def test_a_script_needs_no_guard_although_workers_are_fresh_processes(tmp_path):

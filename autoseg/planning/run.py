@@ -22,7 +22,6 @@ from autoseg.errors import ArtefactError, DatasetError
 from autoseg.fingerprint.case import case_bytes
 from autoseg.fingerprint.fingerprint import Fingerprint
 from autoseg.fingerprint.run import examine
-from autoseg.parallel import sensible_workers
 from autoseg.planning.facts import Facts, facts_of
 from autoseg.planning.gpus import target, visible_gpus
 from autoseg.planning.nnunet_files import facts_of_nnunet
@@ -30,6 +29,7 @@ from autoseg.planning.plan import Plan
 from autoseg.planning.planner import make_plan
 from autoseg.planning.settings import apply_settings
 from autoseg.progress import SILENT, Progress
+from autoseg.resources import sensible_workers
 from autoseg.workspace import DatasetFolder, Workspace, open_workspace
 
 A = TypeVar("A", bound=BaseModel)

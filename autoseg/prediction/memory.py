@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 
 from autoseg.data.image import Shape
-from autoseg.parallel import MEMORY_SHARE, free_memory
 from autoseg.planning.memory import GIB, Numbers, prediction_memory
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.prediction.refining import Orders, axis_step
 from autoseg.prediction.sums import SLAB_BYTES, Box
 from autoseg.prediction.windows import window_starts
+from autoseg.resources import MEMORY_SHARE, free_memory
 
 FLOAT = 4
 SIDE_BY_SIDE_BYTES = 2**30

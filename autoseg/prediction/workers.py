@@ -13,13 +13,14 @@ from typing import Any
 
 from autoseg.data.dataset import Case
 from autoseg.errors import PredictionError, unknown_name
-from autoseg.parallel import available_cores, fresh_pool
+from autoseg.parallel import fresh_pool
 from autoseg.prediction.case_job import CaseJob, failed
 from autoseg.prediction.ensemble import open_ensemble
 from autoseg.prediction.postprocessing import Rule
 from autoseg.prediction.predictor import Predictor
 from autoseg.prediction.report import CasePrediction
 from autoseg.prediction.settings import Settings
+from autoseg.resources import available_cores
 from autoseg.training.model_folder import Which
 
 MOST_LOSSES = 3

@@ -13,11 +13,12 @@ from autoseg.data.labels import LabelScheme
 from autoseg.data.readers import read_case, read_header, read_labels
 from autoseg.errors import DatasetError, ImageError, LabelError, unknown_name
 from autoseg.lock import locked
-from autoseg.parallel import map_cases, sensible_workers
+from autoseg.parallel import map_cases
 from autoseg.planning.plan import Configuration, Normalisation, Plan, Resampling
 from autoseg.preprocessing.case import prepare
 from autoseg.preprocessing.store import STORE_FORMAT, is_stored, save_case
 from autoseg.progress import SILENT, Progress
+from autoseg.resources import sensible_workers
 from autoseg.workspace import DatasetFolder
 
 logger = logging.getLogger(__name__)

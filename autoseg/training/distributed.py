@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from autoseg.errors import TrainingError
-from autoseg.parallel import available_cores
+from autoseg.resources import available_cores
 
 T = TypeVar("T")
 
