@@ -7,7 +7,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -39,11 +40,12 @@ def refuse_unwritable(folder: Path, *, remedy: str) -> None:
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[IO[bytes]]:
+def written_whole(path: Path, *, flushed: bool = True) -> Iterator[IO[bytes]]:
     """A binary file that appears at `path` only once it is complete; on an error nothing changes there.
 
-    Written beside the target under a temporary name, flushed to disk, then renamed. Raises WorkspaceError when the
-    place cannot be written (no permission, disk full).
+    Written beside the target under a temporary name, flushed to disk, then renamed. What is not `flushed` survives the end
+    of this process, whatever ends it, but not a loss of power: for what is flushed later or can be made anew. Raises
+    WorkspaceError when the place cannot be written (no permission, disk full).
     """
     temporary: Path | None = None
     try:
@@ -54,16 +56,32 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if flushed:
+                os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes files only their owner can read
         temporary.replace(path)
-        flush_folder(path.parent)
+        if flushed:
+            flush_folder(path.parent)
     except OSError as error:
-        reason = f"{error.strerror or error}{_room(path, error)}"
-        raise WorkspaceError(f"{path}: cannot be written ({reason}). Free space or choose another place.") from error
+        raise _unwritable(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def flush_files(paths: Sequence[Path]) -> None:
+    """Make what these files hold survive a loss of power. Raises WorkspaceError, as a full disk may show only now."""
+
+    def flush(path: Path) -> None:
+        try:
+            with path.open("r+b") as file:
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+    # At once: the disk then answers for all of them in little more than the time of one.
+    with ThreadPoolExecutor(max(len(paths), 1)) as pool:
+        list(pool.map(flush, paths))
 
 
 def flush_folder(folder: Path) -> None:
@@ -78,6 +96,11 @@ def flush_folder(folder: Path) -> None:
             raise
     finally:
         os.close(handle)
+
+
+def _unwritable(path: Path, error: OSError) -> WorkspaceError:
+    reason = f"{error.strerror or error}{_room(path, error)}"
+    return WorkspaceError(f"{path}: cannot be written ({reason}). Free space or choose another place.")
 
 
 def _room(path: Path, error: OSError) -> str:
@@ -107,9 +130,9 @@ def _umask() -> int:
     return mask
 
 
-def save(artefact: BaseModel, path: Path) -> None:
-    """Write `artefact` as indented JSON to `path`, whole or not at all."""
-    with written_whole(path) as file:
+def save(artefact: BaseModel, path: Path, *, flushed: bool = True) -> None:
+    """Write `artefact` as indented JSON to `path`, whole or not at all; `flushed` as in `written_whole`."""
+    with written_whole(path, flushed=flushed) as file:
         file.write((artefact.model_dump_json(indent=1) + "\n").encode())
 
 

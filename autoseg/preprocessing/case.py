@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from autoseg.artefacts import FROZEN
 from autoseg.data.box import nonzero_box, whole
-from autoseg.data.image import Image, Shape, Spacing, reorient, reorient_spacing
+from autoseg.data.image import Geometry, Image, Shape, Spacing, reorient, reorient_spacing
 from autoseg.data.labels import OUTSIDE
 from autoseg.errors import ImageError
 from autoseg.planning.plan import Configuration, Plan
@@ -167,21 +167,23 @@ def _turned(
     return view
 
 
-def _place(image: Image, plan: Plan, configuration: Configuration, *, crop: tuple[tuple[int, int], ...]) -> Placement:
-    spacing = image.geometry.spacing_mm
-    orientation = None
+def spacings(geometry: Geometry, plan: Plan, configuration: Configuration) -> tuple[Spacing, Spacing]:
+    """Spacing in mm of an image once it is turned, and of the network's grid, along the axes of the network."""
+    spacing = geometry.spacing_mm
     if plan.orientation is not None:
-        orientation = image.geometry.orientation
-        spacing = reorient_spacing(spacing, current=orientation, wanted=plan.orientation)
+        spacing = reorient_spacing(spacing, current=geometry.orientation, wanted=plan.orientation)
     z, y, x = (spacing[axis] for axis in plan.transpose_forward)
-    turned = (z, y, x)
     # In 2-D slices keep their distance.
-    target = turned[: 3 - len(configuration.spacing_mm)] + configuration.spacing_mm
-    new_mm = (target[0], target[1], target[2])
+    target = (z, y, x)[: 3 - len(configuration.spacing_mm)] + configuration.spacing_mm
+    return (z, y, x), (target[0], target[1], target[2])
+
+
+def _place(image: Image, plan: Plan, configuration: Configuration, *, crop: tuple[tuple[int, int], ...]) -> Placement:
+    turned, new_mm = spacings(image.geometry, plan, configuration)
     shape = tuple(stop - start for start, stop in crop)
     return Placement(
         original_shape=_three(image.voxels.shape[1:]),
-        orientation=orientation,
+        orientation=image.geometry.orientation if plan.orientation is not None else None,
         turned_to=plan.orientation,
         transpose=plan.transpose_forward,
         crop=(crop[0], crop[1], crop[2]),

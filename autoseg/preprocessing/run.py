@@ -16,15 +16,13 @@ from autoseg.lock import locked
 from autoseg.parallel import map_cases
 from autoseg.planning.plan import Configuration, Normalisation, Plan, Resampling
 from autoseg.preprocessing.case import prepare
+from autoseg.preprocessing.memory import case_bytes
 from autoseg.preprocessing.store import STORE_FORMAT, is_stored, save_case
 from autoseg.progress import SILENT, Progress
 from autoseg.resources import sensible_workers
 from autoseg.workspace import DatasetFolder
 
 logger = logging.getLogger(__name__)
-
-VOLUMES_PER_CASE = 3
-"""Peak memory of one case, in volumes of all channels in single precision: as read, cropped, resampled."""
 
 
 class PreprocessingSettings(BaseModel):
@@ -120,7 +118,7 @@ def _store_pending(
             [(case, stamps[case.id]) for case in pending],
             name=_id_of,
             stage=f"preprocessing {configuration.name}",
-            workers=_workers(pending, dataset.folder, len(plan.channels)) if workers is None else workers,
+            workers=_workers(pending, dataset.folder, plan, configuration) if workers is None else workers,
             progress=progress,
         )
 
@@ -206,9 +204,8 @@ def _stamp(case: Case, root: Path, settings: str) -> str:
     return digest(SourceStamp(settings=settings, files=files))
 
 
-def _workers(cases: Sequence[Case], root: Path, channels: int) -> int:
+def _workers(cases: Sequence[Case], root: Path, plan: Plan, configuration: Configuration) -> int:
     """As many workers as fit when all work on the case with the largest files."""
     largest = max(cases, key=lambda case: sum(path.stat().st_size for path in _files(case, root)))
-    shape = read_header(largest.image_paths(root)[0]).geometry.shape
-    voxels = shape[0] * shape[1] * shape[2]
-    return sensible_workers(4 * VOLUMES_PER_CASE * (channels + 1) * voxels)
+    geometry = read_header(largest.image_paths(root)[0]).geometry
+    return sensible_workers(case_bytes(geometry, plan, configuration))

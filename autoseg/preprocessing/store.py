@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from autoseg.artefacts import FROZEN, load, save, written_whole
+from autoseg.artefacts import FROZEN, flush_files, load, save, written_whole
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import ArtefactError
 from autoseg.preprocessing.case import Placement, Prepared
@@ -70,6 +70,8 @@ def save_case(folder: Path, case_id: str, prepared: Prepared, *, labels: LabelSc
         "classes": prepared.classes.astype(np.int8 if len(labels.labels) < np.iinfo(np.int8).max else np.int16),
         "locations": np.concatenate([*found, annotated]),
     }
+    sizes = {name: _write(_array_file(folder, case_id, name), array) for name, array in arrays.items()}
+    flush_files([_array_file(folder, case_id, name) for name in arrays])
     record = CaseRecord(
         format=STORE_FORMAT,
         id=case_id,
@@ -77,9 +79,10 @@ def save_case(folder: Path, case_id: str, prepared: Prepared, *, labels: LabelSc
         placement=prepared.placement,
         locations=tuple(len(voxels) for voxels in found),
         annotated=len(annotated),
-        sizes={name: _write(_array_file(folder, case_id, name), array) for name, array in arrays.items()},
+        sizes=sizes,
     )
-    save(record, record_file(folder, case_id))
+    # A case whose record is lost with the power is made anew; one whose arrays are lost must not look whole.
+    save(record, record_file(folder, case_id), flushed=False)
     return record
 
 
@@ -158,7 +161,7 @@ def _compact_image(image: NDArray[np.float32]) -> NDArray[np.floating]:
 
 
 def _write(path: Path, array: NDArray[np.generic]) -> int:
-    with written_whole(path) as file:
+    with written_whole(path, flushed=False) as file:
         np.save(file, np.ascontiguousarray(array), allow_pickle=False)
     return path.stat().st_size
 
