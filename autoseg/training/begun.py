@@ -21,6 +21,7 @@ from autoseg.training.model_folder import (
 )
 from autoseg.training.previous_stage import PREVIOUS_FILE, PreviousStage
 from autoseg.training.request import Training
+from autoseg.training.self_test import SELF_TEST_FILE, SelfTest
 from autoseg.training.task import Task
 from autoseg.training.transfer import weights_digest
 
@@ -35,11 +36,12 @@ def stored_model(model: Path) -> ModelCard | None:
     return load(ModelCard, model / CARD_FILE, remake=RESTART) if _begun(model) else None
 
 
-def begin_model(task: Task, folds: Sequence[str], *, name: str, step_s: float | None, asked: Training) -> None:
+def begin_model(task: Task, folds: Sequence[str], *, step_s: float | None, self_test: SelfTest, asked: Training) -> None:
     """Write what a model folder holds beside its folds. Raises TrainingError where it holds another training."""
+    is_new = not _begun(task.model)
     _check_same_settings(task, folds)
     card = ModelCard(
-        name=name,
+        name=task.model.name,
         dataset=task.plan.dataset,
         configuration=task.configuration.name,
         autoseg_version=version("autoseg"),
@@ -49,7 +51,7 @@ def begin_model(task: Task, folds: Sequence[str], *, name: str, step_s: float | 
         recipe=asked.recipe,
         init_from=None if asked.init_from is None else str(asked.init_from),
     )
-    task.ranks.only_first(lambda: _write(task, card))
+    task.ranks.only_first(lambda: _write(task, card, self_test if is_new else None))
 
 
 def forget_folds(task: Task, folds: Sequence[str]) -> None:
@@ -59,9 +61,11 @@ def forget_folds(task: Task, folds: Sequence[str]) -> None:
             forget(fold_folder(task.model, fold))
 
 
-def _write(task: Task, card: ModelCard) -> None:
+def _write(task: Task, card: ModelCard, self_test: SelfTest | None) -> None:
     remove_unfinished(task.model, older_than_s=ABANDONED_S)
     write_model(task.model, plan=task.plan, card=card, splits=task.splits)
+    if self_test is not None:
+        save(self_test, task.model / SELF_TEST_FILE)
     if task.previous is not None:
         save(task.previous.stage, task.model / PREVIOUS_FILE)
 

@@ -20,6 +20,7 @@ from autoseg.training.fold import FoldResult, train_fold
 from autoseg.training.optim import OPTIMISERS, SCHEDULES
 from autoseg.training.previous_stage import OutOfFold
 from autoseg.training.request import USUAL, Means, Training
+from autoseg.training.self_test import SelfTest
 from autoseg.training.short import fitted_to_budget
 from autoseg.training.side_by_side import rounds, train_side_by_side
 from autoseg.training.task import Task, loss_of
@@ -51,8 +52,9 @@ def train(
         means.ranks.only_first(lambda: forget_folds(task, folds))
     step_s = None if task.budget_s is None else _step_s(task, folds)
     fitted = _fitted(task, chosen, step_s=step_s)
-    fitted = _in_fastest_variant(fitted, folds, settings=training.settings, step_s=step_s)
-    begin_model(fitted, folds, name=task.model.name, step_s=step_s, asked=training)
+    self_test = _self_test(fitted, folds, settings=training.settings, step_s=step_s)
+    fitted = replace(fitted, variant=VARIANTS[self_test.taken])
+    begin_model(fitted, folds, step_s=step_s, self_test=self_test, asked=training)
     places = means.places(len(folds))
     if means.beside is not None and len(places) > 1:
         return train_side_by_side(fitted, folds, places, means.beside)
@@ -119,13 +121,13 @@ def _step_s(task: Task, folds: Sequence[str]) -> float:
     return measure_step_s(task, folds[0]) if stored is None or stored.step_s is None else stored.step_s
 
 
-def _in_fastest_variant(task: Task, folds: Sequence[str], *, settings: Sequence[str], step_s: float | None) -> Task:
-    """The task computed as when the model was begun, so that a resumed training has the same weights bit for bit."""
+def _self_test(task: Task, folds: Sequence[str], *, settings: Sequence[str], step_s: float | None) -> SelfTest:
+    """How steps are computed: as when the model was begun, so that a resumed training has the same weights bit for bit."""
     stored = stored_model(task.model)
     if task.plan.training.variant == "auto" and stored is not None:
-        return replace(task, variant=VARIANTS[stored.variant])
+        return SelfTest(taken=stored.variant, because="the training was begun with it")
     is_seeded = any(setting.partition("=")[0].strip() == "training.seed" for setting in settings)
-    return replace(task, variant=choose_variant(task, folds[0], step_s=step_s, is_repeatable=is_seeded))
+    return choose_variant(task, folds[0], step_s=step_s, is_repeatable=is_seeded)
 
 
 def _fitted(task: Task, chosen: Choices, *, step_s: float | None) -> Task:

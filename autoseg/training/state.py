@@ -1,7 +1,7 @@
 """Everything a training changes, and its form in a checkpoint: tensors and plain values."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from autoseg.training.device import Precision
 from autoseg.training.history import EpochRow
 from autoseg.training.optim import build_optimiser
 from autoseg.training.thrift import Thrift
-from autoseg.training.variants import PLAIN, Variant, arranged
+from autoseg.training.variants import PLAIN, Variant, arranged, uncompiled
 
 CHECKPOINT_FORMAT = 2
 
@@ -65,12 +65,10 @@ class TrainingState:
     def ready_to_predict(self) -> Iterator[nn.Module]:
         """The network in evaluation mode with the weights to predict with."""
         self.network.eval()
+        weights = nullcontext() if self.average is None else self.average.in_place_of(self.network)
         try:
-            if self.average is None:
+            with weights, uncompiled(self.network):
                 yield self.network
-            else:
-                with self.average.in_place_of(self.network):
-                    yield self.network
         finally:
             self.network.train()
 

@@ -1,10 +1,7 @@
-"""Ways to compute the very same step: memory layout, fused optimiser, compilation. The fastest is found by trying."""
+"""Ways to compute the very same step: memory layout, fused optimiser, compilation."""
 
-import logging
-import math
-import shutil
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from pydantic import BaseModel
@@ -14,17 +11,6 @@ from autoseg.artefacts import FROZEN
 from autoseg.errors import unknown_name
 from autoseg.networks.norms import LAYOUTS
 from autoseg.training.device import Precision
-
-MANY_STEPS = 2_000
-"""From this many steps on it is worth a few of them to find the fastest way."""
-
-COMPILED_PAYS_S = 4 * 3600.0
-"""Compiling takes minutes on a processor; shorter trainings do not try it."""
-
-CLEARLY = 0.95
-"""What is no faster than this share of the time of what stands before it is noise, and not taken."""
-
-logger = logging.getLogger(__name__)
 
 
 class Variant(BaseModel):
@@ -52,9 +38,6 @@ VARIANTS: dict[str, Variant] = {
 
 PLAIN = VARIANTS["plain"]
 
-StepTime = Callable[[Variant], float]
-"""Seconds of a step made in a variant."""
-
 
 def variant_called(name: str) -> Variant | None:
     """The variant that `training.variant` names; None for "auto". Raises UnknownNameError for another name."""
@@ -74,44 +57,6 @@ def usual(device: torch.device, precision: Precision) -> Variant:
     return VARIANTS["channels_last" if device.type == "cpu" and precision.name == "bf16" else "plain"]
 
 
-def fastest(start: Variant, *, steps: float, time_of: StepTime) -> Variant:
-    """The fastest of `start` and what differs from it in one or more points, each kept where it is clearly faster.
-
-    `steps` is how many the training will have; where they are few, `start` is taken without a try. What cannot be computed
-    on this machine is passed over.
-    """
-    if steps < MANY_STEPS:
-        return start
-    best, best_s = start, time_of(start)
-    tried = [f"{best} {best_s:.3g} s"]
-    for change in _changes(start, total_s=steps * best_s):
-        candidate = best.model_copy(update=change)
-        taken_s = _time_or_never(candidate, time_of)
-        tried.append(f"{candidate} {taken_s:.3g} s" if math.isfinite(taken_s) else f"{candidate} not possible here")
-        if taken_s < CLEARLY * best_s:
-            best, best_s = candidate, taken_s
-    logger.info("a step takes: %s; taken: %s", ", ".join(tried), best)
-    return best
-
-
-def _changes(start: Variant, *, total_s: float) -> Sequence[dict[str, bool]]:
-    changes = [{"channels_last": not start.channels_last}, {"fused": True}]
-    return [*changes, {"compiled": True}] if total_s >= COMPILED_PAYS_S and _can_compile() else changes
-
-
-def _can_compile() -> bool:
-    return sys.platform == "linux" and any(shutil.which(name) for name in ("c++", "g++", "clang++"))
-
-
-def _time_or_never(candidate: Variant, time_of: StepTime) -> float:
-    try:
-        return time_of(candidate)
-    # Compilers fail in ways of their own, and no candidate is needed.
-    except Exception as error:
-        logger.debug("%s: %s", candidate, error)
-        return math.inf
-
-
 def arranged(network: nn.Module, variant: Variant) -> nn.Module:
     """The `network`, changed in place to compute in the variant; names and values of its weights stay."""
     if variant.channels_last:
@@ -122,3 +67,14 @@ def arranged(network: nn.Module, variant: Variant) -> nn.Module:
     if variant.compiled:
         network.compile()
     return network
+
+
+@contextmanager
+def uncompiled(network: nn.Module) -> Iterator[None]:
+    """Inside, `network` computes step by step: what is computed a few times is not worth compiling anew."""
+    compiled = network._compiled_call_impl
+    network._compiled_call_impl = None
+    try:
+        yield
+    finally:
+        network._compiled_call_impl = compiled

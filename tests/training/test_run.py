@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from autoseg.artefacts import save
+from autoseg.artefacts import load, save
 from autoseg.data.splits import make_splits
 from autoseg.errors import ArtefactError, StaleError, TrainingError, UnknownNameError
 from autoseg.lock import locked
@@ -18,6 +18,7 @@ from autoseg.planning.run import plan
 from autoseg.training.checkpoint import CURRENT, PREVIOUS
 from autoseg.training.model_folder import load_network, open_model
 from autoseg.training.observers import Unwatched
+from autoseg.training.self_test import SelfTest
 from autoseg.workspace import open_workspace
 from tests.prediction.small import scan, write_nifti
 from tests.training.asking import train
@@ -83,7 +84,7 @@ def test_a_run_writes_a_model_folder_that_can_be_opened(planned):
     assert len(events) == 1
     fold = {f"fold_0/{name}" for name in ("weights_final.safetensors", "weights_best.safetensors")}
     fold |= {"fold_0/history.csv", "fold_0/history.jsonl", "fold_0/progress.png", "fold_0/fold.json"}
-    assert files == {"plan.json", "model.json", "splits.json"} | fold
+    assert files == {"plan.json", "model.json", "splits.json", "self_test.json"} | fold
     assert (result.card.epochs, result.card.steps, result.card.finished, result.was_finished) == (2, 6, True, False)
     model = open_model(folder)
     assert (model.folds, model.configuration.name, model.card.name) == (("0",), "3d_fullres", "written")
@@ -91,6 +92,17 @@ def test_a_run_writes_a_model_folder_that_can_be_opened(planned):
     assert not network.training
     patch = torch.zeros(1, 1, *model.configuration.patch_size)
     assert network(patch).shape == (1, 2, *model.configuration.patch_size)
+
+
+def test_how_steps_are_computed_and_why_stands_in_the_model_folder_from_its_beginning_on(planned):
+    run(planned, name="tested")
+    file = planned.folder.models / "tested" / "self_test.json"
+    before = file.read_text()
+    found = load(SelfTest, file, remake="")
+    assert found.taken == open_model(file.parent).card.variant
+    assert found.because.startswith("6 steps are too few")
+    run(planned, name="tested", folds=("1",))
+    assert file.read_text() == before
 
 
 def test_a_finished_fold_is_left_alone_and_restart_trains_it_anew(planned):

@@ -7,7 +7,7 @@ from autoseg.planning.plan import NetworkSpec, TrainingSettings
 from autoseg.training.allocator import kept_memory
 from autoseg.training.device import Precision
 from autoseg.training.optim import build_optimiser
-from autoseg.training.variants import MANY_STEPS, PLAIN, VARIANTS, arranged, fastest, usual, variant_called
+from autoseg.training.variants import VARIANTS, arranged, uncompiled, usual, variant_called
 
 CPU = torch.device("cpu")
 
@@ -22,30 +22,6 @@ def small_network():
         decoder_blocks=(1,),
     )
     return build_network(spec, dimensions=3, in_channels=1, out_channels=2, deep_supervision=False)
-
-
-def test_a_short_training_tries_nothing():
-    assert fastest(PLAIN, steps=MANY_STEPS - 1, time_of=lambda variant: pytest.fail("tried")) == PLAIN
-
-
-def test_the_fastest_variant_is_taken_change_by_change():
-    times = {"plain": 1.0, "channels_last": 0.8, "channels_last_fused": 0.5}
-    found = fastest(PLAIN, steps=MANY_STEPS, time_of=lambda variant: times[str(variant)])
-    assert found == VARIANTS["channels_last_fused"]
-
-
-def test_what_is_hardly_faster_is_not_taken():
-    times = {"plain": 1.0, "channels_last": 0.97, "fused": 0.96}
-    assert fastest(PLAIN, steps=MANY_STEPS, time_of=lambda variant: times[str(variant)]) == PLAIN
-
-
-def test_what_cannot_be_computed_here_is_passed_over():
-    def time_of(variant):
-        if variant.channels_last:
-            raise RuntimeError("not implemented")
-        return 0.5 if variant.fused else 1.0
-
-    assert fastest(PLAIN, steps=MANY_STEPS, time_of=time_of) == VARIANTS["fused"]
 
 
 def test_an_unknown_variant_is_refused_with_the_nearest_name():
@@ -90,3 +66,13 @@ def test_memory_is_kept_only_inside_and_nothing_else_changes():
     with kept_memory():
         total = torch.ones(1000, 1000).sum()
     assert float(total) == 1_000_000
+
+
+def test_what_is_computed_a_few_times_is_not_compiled_anew():
+    network = small_network()
+    image = torch.zeros(1, 1, 8, 8, 8)
+    expected = network(image)
+    network._compiled_call_impl = lambda *_: pytest.fail("the compiled network was called")
+    with uncompiled(network):
+        torch.testing.assert_close(network(image), expected)
+    assert network._compiled_call_impl is not None
