@@ -1,9 +1,12 @@
 """What this machine does in a second, beside machines that were measured before, and what limits it."""
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import date
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from statistics import median
@@ -12,7 +15,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
-from autoseg.artefacts import FROZEN
+from autoseg.artefacts import FROZEN, written_whole
 from autoseg.benchmark.timing import Machine, this_machine
 from autoseg.data.labels import Label, LabelScheme
 from autoseg.losses import build_loss
@@ -49,13 +52,19 @@ class Speeds(BaseModel):
 
 
 class Reference(BaseModel):
-    """A machine and what was measured on it."""
+    """A machine and what was measured on it.
+
+    `measured` is the day (year-month-day) and `load` how many processes were ready to run when it began, None where that is
+    not known: with more than cores the machine was busy with other work.
+    """
 
     model_config = FROZEN
     name: str
     machine: Machine
     precision: str
+    autoseg: str
     measured: str
+    load: float | None
     speeds: Speeds
 
 
@@ -65,6 +74,7 @@ class HardwareReport(BaseModel):
     model_config = FROZEN
     machine: Machine
     precision: str
+    load: float | None
     speeds: Speeds
     references: tuple[Reference, ...]
     limits: tuple[str, ...]
@@ -76,6 +86,7 @@ def measure_hardware(*, device: str = "auto", threads: int | None = None, folder
         torch.set_num_threads(threads)
     where = choose_device(device)
     precision = choose_precision("auto", where)
+    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
     with kept_memory():
         speeds = Speeds(
             training_steps=1 / _training_s(where, precision),
@@ -89,10 +100,28 @@ def measure_hardware(*, device: str = "auto", threads: int | None = None, folder
     return HardwareReport(
         machine=machine,
         precision=precision.name,
+        load=load,
         speeds=speeds,
         references=references,
         limits=limits_of(speeds, references, waiting_steps=BATCH * speeds.training_steps / speeds.loaded_patches),
     )
+
+
+def record(found: HardwareReport, file: Path, *, name: str) -> None:
+    """Add a measured machine to a file of references, in place of one of the same name."""
+    entry = Reference(
+        name=name,
+        machine=found.machine,
+        precision=found.precision,
+        autoseg=version("autoseg"),
+        measured=date.today().isoformat(),
+        load=found.load,
+        speeds=found.speeds,
+    )
+    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+    entries = [*(one for one in before if one["name"] != name), entry.model_dump(mode="json")]
+    with written_whole(file) as out:
+        out.write((json.dumps(entries, indent=1) + "\n").encode())
 
 
 def recorded() -> tuple[Reference, ...]:

@@ -141,9 +141,15 @@ def hardware_lines(found: HardwareReport) -> list[str]:
         [field.replace("_", " "), *(f"{getattr(speeds, field):.3g}" for speeds in columns)]
         for field in type(found.speeds).model_fields
     ]
-    heading = f"Per second on {on_machine(found.machine)}, {found.precision}:"
+    busy = "" if found.load is None else f", load {found.load:.1f} when it began"
+    heading = f"Per second on {on_machine(found.machine)}, {found.precision}{busy}:"
     table = map(_cells, [["", *names], ["---"] * (1 + len(names)), *rows])
-    return [heading, "", *table, "", *(f"Limit: {limit}" for limit in found.limits)]
+    origins = [
+        f"{one.name}: {on_machine(one.machine)}, {one.precision}, autoseg {one.autoseg}, measured {one.measured}"
+        + ("" if one.load is None else f" with a load of {one.load:.1f}")
+        for one in found.references
+    ]
+    return [heading, "", *table, "", *origins, *(f"Limit: {limit}" for limit in found.limits)]
 
 
 def ratio_line(ratios: Sequence[float]) -> str:

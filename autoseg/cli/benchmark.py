@@ -174,14 +174,21 @@ def hardware(
     workspace: WorkspaceFolder = None,
     device: Device = "auto",
     threads: Threads = None,
+    record: Annotated[
+        Path | None, typer.Option("--record", help="Add this machine to a file of references.", metavar="FILE")
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="What it is called there.")] = "this machine",
     as_json: Json = False,
 ) -> None:
     """Measure training, prediction, loading and export on this machine beside recorded ones, and say what limits it."""
     from autoseg.benchmark.hardware import measure_hardware
+    from autoseg.benchmark.hardware import record as keep
     from autoseg.benchmark.report import hardware_lines
     from autoseg.workspace import open_workspace
 
     found = measure_hardware(device=device, threads=threads, folder=open_workspace(workspace).root)
+    if record is not None:
+        keep(found, record, name=name)
     _show(found, hardware_lines, as_json=as_json)
 
 
