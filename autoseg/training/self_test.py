@@ -82,10 +82,8 @@ def fastest(start: Variant, *, steps: float, time_of: Callable[[Variant], Timing
             if step_s < CLEARLY * best_s:
                 best, best_s = candidate, step_s
     logger.info("a step takes: %s; taken: %s", ", ".join(map(str, tried)), best)
-    because = (
-        f"the fastest of those tried, over {steps:.0f} steps" if best != start else "none that was tried is clearly faster"
-    )
-    return SelfTest(taken=str(best), because=because, tried=tuple(tried))
+    because = "nothing that was tried is clearly faster" if best == start else "the fastest of what was tried"
+    return SelfTest(taken=str(best), because=f"{because}, over {steps:.0f} steps", tried=tuple(tried))
 
 
 def _why_not(candidate: Variant, *, total_s: float) -> str | None:
