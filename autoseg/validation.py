@@ -130,7 +130,7 @@ class _Job:
 
     def _predicted(self, predictor: Predictor, cases: Sequence[StoredCase]) -> Iterator[CasePrediction]:
         """Each case once its file is there; one is written while the networks look at the next one."""
-        job = CaseJob(predictor, self.output, probabilities=False)
+        job = CaseJob(predictor, self.output)
         return written_behind(
             partial(self._write, job, case.id, predictor.decide([prepared_from(case, labels=predictor.labels)]))
             for case in cases

@@ -107,7 +107,7 @@ class _Run(BaseModel):
 def _run(predictor: Predictor, cases: Sequence[Case], output: Path) -> _Run:
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
-    job = CaseJob(predictor, output, probabilities=False)
+    job = CaseJob(predictor, output)
     reports = [_whole(job.predict(case)) for case in cases]
     found = evaluate(output, partial(_references, cases), labels=predictor.labels, workers=1)
     return _Run(dice=found.over_structures["dice"].mean, seconds=tuple(sum(report.seconds.values()) for report in reports))

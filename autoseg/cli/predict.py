@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from autoseg.cli.console import USER_AT_FAULT, bars, command_line, print_json_line
-from autoseg.cli.folds import fold_names
+from autoseg.cli.folds import fold_names, numbers, words
 from autoseg.cli.model_choice import chosen_models
 from autoseg.errors import PredictionError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from autoseg.prediction.report import CasePrediction, PredictionReport
 
 
@@ -48,7 +50,20 @@ def predict(
     mirroring: Annotated[
         bool | None, typer.Option("--mirroring/--no-mirroring", help="Average over mirrored images.")
     ] = None,
-    probabilities: Annotated[bool, typer.Option("--probabilities", help="Write CASE_probabilities.npy as well.")] = False,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="What each model counts, in their order: 2 1 (default: all the same).", metavar="NUMBERS"),
+    ] = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Write CASE_probabilities.nii.gz as well, a volume for each class.")
+    ] = False,
+    classes: Annotated[
+        list[str] | None, typer.Option(help="Probabilities of these classes or regions, by name or value.", metavar="NAMES")
+    ] = None,
+    uncertainty: Annotated[
+        bool,
+        typer.Option("--uncertainty", help="Write CASE_entropy.nii.gz, CASE_variance.nii.gz and uncertainty.csv as well."),
+    ] = False,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave cases that this model has predicted before.")
     ] = False,
@@ -92,7 +107,10 @@ def predict(
         channels=dict(_named(pair) for pair in channel or []),
         executor=executor,
         devices=[name.strip() for name in devices.split(",")] if devices else (),
+        weights=numbers("--weights", weights),
         probabilities=probabilities,
+        classes=words(classes),
+        uncertainty=uncertainty,
         skip_existing=skip_existing,
         progress=bars(quiet or as_json),
         on_case=_print_line if as_json else None,
@@ -144,6 +162,7 @@ def _show(report: "PredictionReport", output: Path) -> None:
     for case in report.cases:
         if case.absent:
             console.print(f"{case.id}: predicted without {', '.join(case.absent)}, which the case lacks", markup=False)
+    _show_review(report, console)
     stages = {
         name: sum(case.seconds.get(name, 0.0) for case in report.cases if not case.skipped) for name in _stages(report)
     }
@@ -151,6 +170,14 @@ def _show(report: "PredictionReport", output: Path) -> None:
         f"{report.seconds:.1f} s ({', '.join(f'{name} {seconds:.1f}' for name, seconds in stages.items())}), "
         f"{report.precision} on {report.device}, {', '.join(report.configurations)}, folds {', '.join(report.folds)}"
     )
+
+
+def _show_review(report: "PredictionReport", console: "Console") -> None:
+    """The cases to look at, the least sure first."""
+    for name, told in report.review.items():
+        console.print(f"review {name}: {'; '.join(told)}", markup=False)
+    if report.review:
+        console.print(f"{len(report.review)} of {len(report.cases)} cases to look at, the least sure first", markup=False)
 
 
 def _stages(report: "PredictionReport") -> list[str]:

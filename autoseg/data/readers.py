@@ -1,6 +1,7 @@
 """Reading images and label maps of any format, and writing them: the only place that knows file formats."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import cast
 
@@ -151,6 +152,19 @@ def write_image(path: Path, voxels: NDArray[np.generic], geometry: Geometry) -> 
     if voxels.shape[1:] != geometry.shape:
         raise ImageError(f"{path}: voxels {voxels.shape[1:]} do not lie on the grid {geometry.shape}.")
     write(path, voxels, geometry)
+
+
+def voxel_stream(path: Path) -> AbstractContextManager[nifti.VoxelStream]:
+    """The stored voxels of a NIfTI file, little by little. Raises ImageError for a file that cannot be read."""
+    return nifti.voxel_stream(path)
+
+
+def write_codes(path: Path, codes: NDArray[np.uint16], geometry: Geometry, *, largest: float) -> None:
+    """Write numbers from 0 to `largest` (channel, z, y, x), given as codes from 0 to 65535, as NIfTI.
+
+    NIfTI has no float16; readers multiply these codes with the slope in the header.
+    """
+    nifti.write_image(path, codes, geometry, largest / np.iinfo(np.uint16).max)
 
 
 def _reader(path: Path) -> Reader:

@@ -7,6 +7,7 @@ from pathlib import Path
 from autoseg.data.dataset import Dataset
 from autoseg.data.readers import READERS, image_stem, is_image
 from autoseg.errors import EvaluationError
+from autoseg.prediction.files import is_map
 
 Files = Mapping[str, Path]
 """Label files by case id."""
@@ -24,6 +25,8 @@ class Pairing:
 def label_files(folder: Path, *, what: str) -> Files:
     """The label files in `folder` by case id (the file name without its ending), sorted; other files are passed over.
 
+    So are maps that predictions have beside them (probabilities, entropy, variance).
+
     `what` names their role in messages ("predictions", "references"). Raises EvaluationError when there is no folder, no
     label file in it, or two files for one case.
     """
@@ -37,6 +40,7 @@ def label_files(folder: Path, *, what: str) -> Files:
         if case_id in found:
             raise EvaluationError(f"{what}: {found[case_id]} and {path.name} are both case {case_id}. Remove one of them.")
         found[case_id] = path
+    found = {id_: path for id_, path in found.items() if not is_map(id_, found)}
     if not found:
         raise EvaluationError(
             f"{what}: no label file in {folder} itself (expected a file for each case, ending in "

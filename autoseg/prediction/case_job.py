@@ -7,20 +7,21 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from autoseg.artefacts import written_whole
 from autoseg.data.dataset import Case
 from autoseg.data.image import Geometry
 from autoseg.data.readers import write_labels
 from autoseg.errors import AutosegError
 from autoseg.prediction.absent import read_present
+from autoseg.prediction.beside import NOTHING, Beside
+from autoseg.prediction.files import ENTROPY, PROBABILITIES, VARIANCE
 from autoseg.prediction.inputs import prediction_ending
+from autoseg.prediction.map_files import write_maps
 from autoseg.prediction.postprocessing import Rule, corrected
 from autoseg.prediction.predictor import Prediction, Predictor
 from autoseg.prediction.report import CasePrediction
+from autoseg.prediction.uncertainty import described
 from autoseg.prediction.volumes import volumes_ml
 from autoseg.preprocessing.case import Prepared
 from autoseg.progress import SILENT, Progress
@@ -35,11 +36,6 @@ _OF_ONE_CASE = (AutosegError, MemoryError, torch.cuda.OutOfMemoryError)
 def label_file(output: Path, case: Case) -> Path:
     """Where the prediction of a case is written."""
     return output / f"{case.id}{prediction_ending(Path(case.images[0]))}"
-
-
-def probability_file(output: Path, case: Case) -> Path:
-    """Where its probabilities are written."""
-    return output / f"{case.id}_probabilities.npy"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +54,14 @@ class _Ready:
 
 @dataclass(frozen=True, eq=False)
 class CaseJob:
-    """A predictor, the rules that correct its label maps, and where its results go. Image paths of cases are absolute."""
+    """A predictor, the rules that correct its label maps, and where they go with what is wanted beside them.
+
+    Image paths of cases are absolute.
+    """
 
     predictor: Predictor
     output: Path
-    probabilities: bool
+    beside: Beside = NOTHING
     rules: tuple[Rule, ...] = ()
 
     def predict(self, case: Case, *, progress: Progress = SILENT) -> CasePrediction:
@@ -99,7 +98,8 @@ class CaseJob:
             ready = reading.result()
             found = self.predictor.decide(
                 ready.prepared,
-                probabilities=self.probabilities,
+                beside=self.beside,
+                scratch=self.output,
                 progress=progress,
                 description=case.id,
                 reserve=READING_VOLUMES * ready.bytes if reads_ahead else 0,
@@ -127,15 +127,20 @@ class CaseJob:
         """Write what was found on the grid of the image; the report of the case. `seconds` are of what was done before."""
         start = time.monotonic()
         labels = corrected(found.labels, self.rules, scheme=self.predictor.labels, spacing_mm=geometry.spacing_mm)
-        file, extra = label_file(self.output, case), probability_file(self.output, case)
+        file, scheme = label_file(self.output, case), self.predictor.labels
         write_labels(file, labels, geometry)
-        if found.probabilities is not None:
-            _write_array(extra, found.probabilities)
+        maps = write_maps(found.maps, self.output, case.id, labels=scheme, geometry=geometry)
+        sure = None
+        if found.tally is not None and found.maps.entropy is not None:
+            sure = described(found.tally, labels, found.maps.entropy, labels=scheme, geometry=geometry)
         taken = {**(seconds or {}), **found.seconds, "write": time.monotonic() - start}
         return CasePrediction(
             id=case.id,
             file=file.name,
-            probabilities=extra.name if found.probabilities is not None else None,
+            probabilities=maps.get(PROBABILITIES),
+            entropy=maps.get(ENTROPY),
+            variance=maps.get(VARIANCE),
+            uncertainty=sure,
             skipped=False,
             seconds={name: round(value, 3) for name, value in taken.items()},
             volumes_ml=volumes_ml(labels, self.predictor.labels, geometry),
@@ -178,8 +183,3 @@ def _one_ahead(
         assert current is not None, "begun one step before"
         following = executor.submit(function, cases[index + 1]) if index + 1 < len(cases) else None
         yield case, current
-
-
-def _write_array(path: Path, values: NDArray[np.float16]) -> None:
-    with written_whole(path) as file:
-        np.save(file, values, allow_pickle=False)

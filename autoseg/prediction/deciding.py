@@ -17,8 +17,13 @@ MOST_REGIONS = 62
 """So many regions have a bit each in a number of 64."""
 
 
+def to_probabilities(logits: Tensor, labels: LabelScheme) -> Tensor:
+    """Probabilities of the logits (channel, ...): a sigmoid for each region, or the softmax over classes."""
+    return torch.sigmoid(logits) if labels.target == "regions" else torch.softmax(logits, dim=0)
+
+
 def decide(scores: Tensor, labels: LabelScheme, *, threshold: float) -> NDArray[np.integer]:
-    """The classes (...) that scores (channel, ...) speak for.
+    """The classes (...) that scores (channel, ...), of whatever number type, speak for.
 
     The highest score wins, the lower class in a tie. Regions are painted where their score exceeds `threshold`.
     """

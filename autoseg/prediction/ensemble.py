@@ -5,12 +5,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import nn
 
 from autoseg.artefacts import digest, load
+from autoseg.data.labels import LabelScheme
 from autoseg.errors import ArtefactError, PredictionError, StaleError, unknown_name
 from autoseg.planning.plan import Configuration, Plan
+from autoseg.prediction.agreeing import shares
+from autoseg.prediction.beside import scheme_text
 from autoseg.training.model_folder import CARD_FILE, Model, Which, load_network, open_model, weights_file
 from autoseg.training.previous_stage import PREVIOUS_FILE, HandedOn, PreviousStage, folds_digest
 from autoseg.workspace import DatasetFolder
@@ -43,10 +47,12 @@ class Member:
 class Ensemble:
     """Loaded networks and where they came from.
 
-    `digest` changes with any weight or plan; `notes` say what was chosen on the user's behalf.
+    `shares` (of 1) are what the members count. `digest` changes with any of these, any weight and any plan, and not with
+    the order of members; `notes` say what was chosen on the user's behalf.
     """
 
     members: tuple[Member, ...]
+    shares: tuple[float, ...]
     models: tuple[Path, ...]
     configurations: tuple[str, ...]
     folds: tuple[str, ...]
@@ -82,39 +88,72 @@ def is_model_folder(path: Path) -> bool:
 
 
 def open_ensemble(
-    models: Sequence[Path], *, folds: Sequence[str] = (), which: Which = "final", most_folds: int | None = None
+    models: Sequence[Path],
+    *,
+    folds: Sequence[str] = (),
+    which: Which = "final",
+    most_folds: int | None = None,
+    weights: Sequence[float] | None = None,
 ) -> Ensemble:
     """The networks of `folds` (none: all trained ones, or the first `most_folds`) of each model folder, on the CPU.
 
-    A fold without the weights asked for takes its other ones, which is noted. A cascade brings the model that it refines,
-    with all folds that it was trained on. Raises UnknownNameError for a fold that is not trained and ArtefactError for a
-    damaged model.
+    `weights` are one for each model folder, without them all count the same. A fold without the weights asked for takes
+    its other ones, which is noted. A cascade brings the model that it refines, with all folds that it was trained on.
+    Raises UnknownNameError for a fold that is not trained, ArtefactError for a damaged model and PredictionError for
+    weights that do not fit.
     """
+    contributions = shares(weights, len(models))
     opened = [open_model(path) for path in models]
     notes: list[str] = []
-    members: list[Member] = []
-    seen = hashlib.sha256()
-    used: list[str] = []
-    for model in opened:
-        networks = []
-        for fold in folds or model.folds[:most_folds]:
-            found = _available(model, fold, which, notes)
-            networks.append(load_network(model, fold, which=found))
-            seen.update(_file_digest(weights_file(model.path, fold, found)))
-            used.append(fold)
-        seen.update(digest(model.plan).encode())
-        previous = _previous(model, notes)
-        members.append(Member(model.plan, model.configuration, tuple(networks), previous))
-        if previous is not None:
-            seen.update(load_previous(model).digest.encode())
+    loaded = [_loaded(model, tuple(folds) or model.folds[:most_folds], which, notes) for model in opened]
+    seen = sorted(f"{one.digest} {share!r}" for one, share in zip(loaded, contributions, strict=True))
     return Ensemble(
-        members=tuple(members),
+        members=tuple(one.member for one in loaded),
+        shares=contributions,
         models=tuple(model.path for model in opened),
         configurations=tuple(model.configuration.name for model in opened),
-        folds=tuple(dict.fromkeys(used)),
-        digest=seen.hexdigest()[:16],
+        folds=tuple(dict.fromkeys(fold for one in loaded for fold in one.folds)),
+        digest=hashlib.sha256(" ".join(seen).encode()).hexdigest()[:16],
         notes=tuple(notes),
     )
+
+
+class _Loaded(NamedTuple):
+    member: Member
+    folds: tuple[str, ...]
+    digest: str
+
+
+def _loaded(model: Model, folds: Sequence[str], which: Which, notes: list[str]) -> _Loaded:
+    """The member that a model folder holds. Folds are taken in one order, so that sums over them are always the same."""
+    ordered = tuple(sorted(set(folds)))
+    seen = hashlib.sha256()
+    networks = []
+    for fold in ordered:
+        found = _available(model, fold, which, notes)
+        networks.append(load_network(model, fold, which=found))
+        seen.update(_file_digest(weights_file(model.path, fold, found)))
+    seen.update(digest(model.plan).encode())
+    previous = _previous(model, notes)
+    if previous is not None:
+        seen.update(load_previous(model).digest.encode())
+    return _Loaded(Member(model.plan, model.configuration, tuple(networks), previous), ordered, seen.hexdigest())
+
+
+def fitting_together(members: Sequence[Member]) -> tuple[Member, ...]:
+    """The same members. Raises PredictionError where they differ in channels or labels."""
+    first = members[0].plan
+    for member in members[1:]:
+        plan = member.plan
+        pairs = (("channels", first.channels, plan.channels), ("labels", first.labels, plan.labels))
+        for what, one, other in pairs:
+            if one != other:
+                described = [scheme_text(x) if isinstance(x, LabelScheme) else ", ".join(x) for x in (one, other)]
+                raise PredictionError(
+                    f"the models of {first.dataset} and {plan.dataset} differ in {what} and cannot be averaged: found "
+                    f"{described[0]} and {described[1]}. Predict with one at a time."
+                )
+    return tuple(members)
 
 
 def load_previous(model: Model) -> PreviousStage:

@@ -39,6 +39,12 @@ class Job:
     step: float
     batch_size: int
     workers: int = 1
+    voices: int = 0
+
+    @property
+    def channels(self) -> int:
+        """Channels that are summed: those of the output, and as many for each voice that is kept apart."""
+        return self.plan.labels.output_channels * (1 + self.voices)
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ def ring_bytes(job: Job, shape: Shape, box: Box) -> int:
     """Bytes of the sums of `box` (of the cropped `shape`) on the job's own grid."""
     rows, columns = _sources(job, shape, box)
     depth = job.patch_size[0] if len(job.patch_size) == 3 else job.batch_size * job.workers
-    return FLOAT * job.plan.labels.output_channels * depth * _length(rows) * _length(columns)
+    return FLOAT * job.channels * depth * _length(rows) * _length(columns)
 
 
 def _room(where: torch.device, *, memory_gb: float, reserve: int) -> float:
@@ -140,7 +146,7 @@ def _network_bytes(job: Job, precision: Numbers, device: torch.device) -> tuple[
 
 
 def _logits_bytes(job: Job) -> int:
-    return FLOAT * job.batch_size * job.plan.labels.output_channels * prod(job.patch_size)
+    return FLOAT * job.batch_size * job.channels * prod(job.patch_size)
 
 
 def _partings(jobs: Sequence[Job], shape: Shape) -> Iterator[tuple[Box, ...]]:

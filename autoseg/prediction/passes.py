@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,9 @@ from autoseg.training.device import Precision
 
 CPU = torch.device("cpu")
 FULL_PRECISION = Precision("fp32")
+
+Apart = Literal["networks", "mirrorings"]
+"""Whose logits are kept one by one beside their mean."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,12 @@ class Exchanged:
     outputs: tuple[int, ...]
 
 
+def voices(apart: Apart | None, *, networks: int, mirrorings: int) -> int:
+    """How many means are kept beside that of all passes; 0 where it would be the only one."""
+    count = {"networks": networks, "mirrorings": mirrorings, None: 0}[apart]
+    return count if count > 1 else 0
+
+
 @dataclass(frozen=True)
 class Sweep:
     """How windows go over an image and what is averaged in each.
@@ -33,7 +43,8 @@ class Sweep:
     Windows of `patch_size` (voxels; a patch with two axes goes slice by slice) overlap by 1 - `step` of it at least.
     Each is seen once for every entry of `mirrorings`, which are subsets of the patch's axes. `precision` is that of the
     networks' arithmetic on `device`, `batch_size` the windows in a pass, `workers` the passes at a time. Sums are float32
-    and lie on `result_device` (default: `device`). `exchanged` says which channels a mirroring exchanges.
+    and lie on `result_device` (default: `device`). `exchanged` says which channels a mirroring exchanges. `apart` asks for
+    the logits of each network (over all mirrorings) or of each mirroring (over all networks) after the mean of all.
     """
 
     patch_size: tuple[int, ...]
@@ -46,6 +57,15 @@ class Sweep:
     batch_size: int = 1
     workers: int = 1
     exchanged: Exchanged | None = None
+    apart: Apart | None = None
+
+    def voices(self, networks: int) -> int:
+        """How many means are kept apart, see `voices`."""
+        return voices(self.apart, networks=networks, mirrorings=len(self.mirrorings))
+
+    def sums(self, networks: int) -> int:
+        """Channels of what is handed on: the mean of all, then each voice."""
+        return self.output_channels * (1 + self.voices(networks))
 
     def stacks(self, networks: int) -> int:
         """How many batches of windows are under way together, so that every worker has a pass to make."""
@@ -97,16 +117,21 @@ class Passes:
 
 
 class Answer:
-    """The mean logits of several networks and mirrorings; remembers the one to a window of zeros."""
+    """The mean logits of networks and mirrorings, and those of each voice; remembers the one to a window of zeros."""
 
     def __init__(self, networks: Sequence[nn.Module], sweep: Sweep, passes: Passes) -> None:
         self._sweep = sweep
         self._passes = passes
         self._seen_by = [(axes, network) for axes in sweep.mirrorings for network in networks]
+        self._voices = sweep.voices(len(networks))
+        self._voice_of: dict[object, int] = {}
+        if self._voices:
+            each = [id(network) for network in networks] if sweep.apart == "networks" else sweep.mirrorings
+            self._voice_of = {key: index for index, key in enumerate(each)}
         self._to_zeros: Tensor | None = None
 
     def to(self, tiles: Sequence[Tensor]) -> list[Tensor]:
-        """Logits (output channel, *patch) of each tile (channel, *patch), in their order."""
+        """Logits (output channel of the mean and of each voice, *patch) of each tile (channel, *patch), in their order."""
         is_blank = [not bool(tile.any()) for tile in tiles]
         filled = [tile for tile, blank in zip(tiles, is_blank, strict=True) if not blank]
         found = iter(self._means(filled))
@@ -121,13 +146,29 @@ class Answer:
         size = self._sweep.batch_size
         stacks = [torch.stack(list(tiles[first : first + size])) for first in range(0, len(tiles), size)]
         totals: list[Tensor | None] = [None] * len(stacks)
+        voices: list[list[Tensor | None]] = [[None] * self._voices for _ in stacks]
         work = [(index, axes, network) for index in range(len(stacks)) for axes, network in self._seen_by]
         # No more passes at a time than there are workers, so that no more results wait to be added up.
         for first in range(0, len(work), self._sweep.workers):
             some = work[first : first + self._sweep.workers]
-            for (index, axes, _), logits in zip(some, self._passes(stacks, some), strict=True):
-                totals[index] = _added(totals[index], logits, axes, _channel_order(self._sweep, axes))
-        return [one for total in totals if total is not None for one in total.div_(len(self._seen_by))]
+            for (index, axes, network), logits in zip(some, self._passes(stacks, some), strict=True):
+                order = _channel_order(self._sweep, axes)
+                totals[index] = _added(totals[index], logits, axes, order)
+                if self._voices:
+                    voice = self._voice_of[id(network) if self._sweep.apart == "networks" else axes]
+                    before = voices[index][voice]  # a sum that is begun may be the very tensor of `totals`
+                    added = _added(before, logits, axes, order)
+                    voices[index][voice] = added.clone() if before is None else added
+        return [one for total, apart in zip(totals, voices, strict=True) for one in self._joined(total, apart)]
+
+    def _joined(self, total: Tensor | None, voices: Sequence[Tensor | None]) -> Tensor:
+        """The means (batch, channel of all and of each voice, *patch) of sums over passes."""
+        assert total is not None, "every stack goes through every network"
+        total.div_(len(self._seen_by))
+        if not voices:
+            return total
+        each = [voice.div_(len(self._seen_by) // len(voices)) for voice in voices if voice is not None]
+        return torch.cat([total, *each], dim=1)
 
 
 def _channel_order(sweep: Sweep, axes: tuple[int, ...]) -> Sequence[int]:

@@ -15,12 +15,15 @@ from autoseg.data.image import Image
 from autoseg.data.in_memory import take_in
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import PredictionError
-from autoseg.planning.mirroring import exchange_of
-from autoseg.planning.plan import Configuration
-from autoseg.prediction.ensemble import Member, open_ensemble
+from autoseg.prediction.agreeing import shares
+from autoseg.prediction.beside import NOTHING, Beside
+from autoseg.prediction.clock import Clock
+from autoseg.prediction.ensemble import Member, fitting_together, open_ensemble
 from autoseg.prediction.export import export
+from autoseg.prediction.keeping import Keeper
+from autoseg.prediction.maps import NO_MAPS, Maps, decoded
 from autoseg.prediction.memory import Job, Way, choose_way, passes_at_a_time
-from autoseg.prediction.passes import Exchanged, Sweep
+from autoseg.prediction.passes import Apart, Sweep, voices
 from autoseg.prediction.previous_stage import (
     before_resampling,
     prepare_stages,
@@ -30,9 +33,11 @@ from autoseg.prediction.previous_stage import (
 )
 from autoseg.prediction.refining import Scores, interpolation_orders
 from autoseg.prediction.settings import Settings
-from autoseg.prediction.sliding_window import finished_slabs, network_axes
+from autoseg.prediction.sliding_window import finished_slabs
 from autoseg.prediction.sums import Box
-from autoseg.prediction.windows import enlarged, views
+from autoseg.prediction.sweeping import exchanged_channels, views_of, windows_at_a_time
+from autoseg.prediction.uncertainty import Tally
+from autoseg.prediction.windows import enlarged
 from autoseg.preprocessing.case import Prepared
 from autoseg.progress import SILENT, Progress
 from autoseg.training.device import Precision, choose_device, choose_precision
@@ -43,38 +48,53 @@ from autoseg.training.model_folder import Which
 class Prediction:
     """Label values (z, y, x) on the grid of the image, as the data set has them on disk.
 
-    `probabilities` (output channel, z, y, x), float16, are there if asked for; `seconds` says how long each stage took,
-    `way` how memory was kept small.
+    `maps` and `tally` hold what was asked for beside them; `seconds` says how long each stage took, `way` how memory was
+    kept small.
     """
 
     labels: NDArray[np.integer]
-    probabilities: NDArray[np.float16] | None
     seconds: dict[str, float]
     way: str
+    maps: Maps = NO_MAPS
+    tally: Tally | None = None
+
+    @property
+    def probabilities(self) -> NDArray[np.float32] | None:
+        """Probabilities (output channel, z, y, x), if asked for, in steps of 1 / 65535."""
+        return None if self.maps.probabilities is None else decoded(self.maps.probabilities)
 
 
 class Predictor:
     """Segments images with an ensemble, held in memory on one device.
 
-    Folds of a configuration are averaged as logits, configurations as probabilities. `prepare` and `decide` can be called
-    one by one, each from its own thread; `predict` is both.
+    Folds of a configuration are averaged as logits, configurations as probabilities, with `weights` if they are given (one
+    for each of `members`, else PredictionError is raised). `prepare` and `decide` can be called one by one, each from its
+    own thread; `predict` is both.
     """
 
-    def __init__(self, members: Sequence[Member], *, settings: Settings | None = None) -> None:
+    def __init__(
+        self, members: Sequence[Member], *, settings: Settings | None = None, weights: Sequence[float] | None = None
+    ) -> None:
         self.settings = settings or Settings()
+        self._shares = shares(weights, len(members))
         self.device = choose_device(self.settings.device)
         self.precision = _precision(self.settings, self.device)
-        self._members = _fitting_together(members)
+        self._members = fitting_together(members)
         for member in members:
             for network in member.all_networks:
                 network.to(self.device).eval()
 
     @classmethod
     def open(
-        cls, *models: Path, folds: Sequence[str] = (), which: Which = "final", settings: Settings | None = None
+        cls,
+        *models: Path,
+        folds: Sequence[str] = (),
+        which: Which = "final",
+        settings: Settings | None = None,
+        weights: Sequence[float] | None = None,
     ) -> "Predictor":
-        """The predictor of the model folders `models`; see `open_ensemble` for folds and weights."""
-        return cls(open_ensemble(models, folds=folds, which=which).members, settings=settings)
+        """The predictor of the model folders `models`, averaged with `weights`; see `open_ensemble` for folds."""
+        return cls(open_ensemble(models, folds=folds, which=which).members, settings=settings, weights=weights)
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -91,12 +111,19 @@ class Predictor:
         """What the predicted values mean."""
         return self._members[0].plan.labels
 
+    @property
+    def apart(self) -> Apart | None:
+        """What uncertainty is the spread of: networks (folds, configurations), or the mirrorings of a single one."""
+        if sum(len(member.networks) for member in self._members) > 1:
+            return "networks"
+        return "mirrorings" if len(views_of(self._members[0], self.settings.mirroring)) > 1 else None
+
     def predict(self, image: Image, *, probabilities: bool = False, progress: Progress = SILENT) -> Prediction:
         """The segmentation of `image`. Raises PredictionError when it does not fit the model."""
         start = time.monotonic()
         prepared = self.prepare(image)
         seconds = time.monotonic() - start
-        found = self.decide(prepared, probabilities=probabilities, progress=progress)
+        found = self.decide(prepared, beside=Beside(probabilities), progress=progress)
         return replace(found, seconds={"prepare": seconds, **found.seconds})
 
     def segment(self, image: Any, *, spacing_mm: Sequence[float] | None = None) -> Any:
@@ -125,33 +152,50 @@ class Predictor:
         self,
         prepared: Sequence[Prepared],
         *,
-        probabilities: bool = False,
+        beside: Beside = NOTHING,
+        scratch: Path | None = None,
         progress: Progress = SILENT,
         description: str = "windows",
         reserve: int = 0,
     ) -> Prediction:
-        """The segmentation of an image that has been prepared; `reserve` bytes of memory are needed elsewhere meanwhile."""
+        """The segmentation of an image that has been prepared, and what is wanted `beside` it.
+
+        `reserve` bytes of memory are needed elsewhere meanwhile. Maps lie in files in the folder `scratch`, else in memory.
+        """
         start = time.monotonic()
-        way = self._way(prepared, reserve)
-        clock = _Clock(self.device)
+        apart = self.apart if beside.uncertainty else None
+        way = self._way(prepared, reserve, apart)
+        clock = Clock(self.device)
         members = [
-            self._scores(member, case, way.device, clock, progress=progress, description=description)
+            self._scores(member, case, way.device, clock, apart=apart, progress=progress, description=description)
             for member, case in zip(self._members, prepared, strict=True)
         ]
-        placement = prepared[0].placement
-        found = export(members, labels=self.labels, placement=placement, boxes=way.boxes, probabilities=probabilities)
+        keeper, placement = None, prepared[0].placement
+        if beside != NOTHING:
+            counts = [member.voices for member in members]
+            keeper = Keeper(beside, self.labels, placement, shares=self._shares, voices=counts, folder=scratch)
+        labels = export(
+            members,
+            labels=self.labels,
+            placement=placement,
+            boxes=way.boxes,
+            shares=self._shares,
+            keeper=keeper,
+        )
         seconds = {"network": clock.seconds, "export": time.monotonic() - start - clock.seconds}
-        return Prediction(found.labels, found.probabilities, seconds, str(way))
+        if keeper is None:
+            return Prediction(labels, seconds, str(way))
+        return Prediction(labels, seconds, str(way), keeper.maps, keeper.tally)
 
     def scores(self, prepared: Sequence[Prepared]) -> list[Scores]:
         """What each member's networks say, on the member's own grid; they run when the slabs are taken."""
-        way = self._way(prepared, 0)
+        way = self._way(prepared, 0, None)
         pairs = zip(self._members, prepared, strict=True)
-        return [self._scores(member, case, way.device, _Clock(self.device)) for member, case in pairs]
+        return [self._scores(member, case, way.device, Clock(self.device)) for member, case in pairs]
 
-    def _way(self, prepared: Sequence[Prepared], reserve: int) -> Way:
+    def _way(self, prepared: Sequence[Prepared], reserve: int, apart: Apart | None) -> Way:
         return choose_way(
-            [self._job(member, case) for member, case in zip(self._members, prepared, strict=True)],
+            [self._job(member, case, apart) for member, case in zip(self._members, prepared, strict=True)],
             shape=prepared[0].placement.cropped_shape,
             device=self.device,
             precision=self.precision.name,
@@ -159,7 +203,7 @@ class Predictor:
             reserve=reserve,
         )
 
-    def _job(self, member: Member, case: Prepared) -> Job:
+    def _job(self, member: Member, case: Prepared, apart: Apart | None = None) -> Job:
         job = Job(
             configuration=member.configuration,
             plan=member.plan,
@@ -168,7 +212,8 @@ class Predictor:
             orders=interpolation_orders(member.configuration.resampling, case.placement),
             patch_size=self._patch_size(member, case),
             step=self.settings.step,
-            batch_size=_batch_size(member.configuration, self.device),
+            batch_size=windows_at_a_time(member.configuration, self.device),
+            voices=voices(apart, networks=len(member.networks), mirrorings=len(views_of(member, self.settings.mirroring))),
         )
         if self.device.type != "cpu":
             return job
@@ -179,35 +224,35 @@ class Predictor:
         member: Member,
         case: Prepared,
         result_device: torch.device,
-        clock: "_Clock",
+        clock: Clock,
         *,
+        apart: Apart | None = None,
         progress: Progress = SILENT,
         description: str = "windows",
     ) -> Scores:
         seen = self._seen(member, case, clock, progress=progress, description=description)
-        job = self._job(member, case)
+        job = self._job(member, case, apart)
         sweep = Sweep(
             patch_size=job.patch_size,
             output_channels=self.labels.output_channels,
             step=job.step,
-            mirrorings=views(
-                network_axes(member.plan.training.mirror_axes, member.configuration.dimensions), self.settings.mirroring
-            ),
+            mirrorings=views_of(member, self.settings.mirroring),
             device=self.device,
             result_device=result_device,
             precision=self.precision,
             batch_size=job.batch_size,
             workers=job.workers,
-            exchanged=_exchanged(member),
+            exchanged=exchanged_channels(member),
+            apart=apart,
         )
 
         def slabs(box: Box) -> Iterator[Tensor]:
             found = finished_slabs(member.networks, seen, sweep, box=box, progress=progress, description=description)
             return self._finite(clock.timed(found))
 
-        return Scores(slabs, job.shape, job.orders)
+        return Scores(slabs, job.shape, job.orders, job.voices)
 
-    def _seen(self, member: Member, case: Prepared, clock: "_Clock", *, progress: Progress, description: str) -> Tensor:
+    def _seen(self, member: Member, case: Prepared, clock: Clock, *, progress: Progress, description: str) -> Tensor:
         """What goes into the networks (channel, z, y, x): the image, and what the previous stage found if there is one."""
         if member.previous is None:
             return torch.from_numpy(case.image)
@@ -243,56 +288,7 @@ class Predictor:
             yield slab
 
 
-class _Clock:
-    """Seconds that networks took, where what they yield is taken little by little."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.seconds = 0.0
-        self._device = device
-
-    def timed(self, slabs: Iterator[Tensor]) -> Iterator[Tensor]:
-        """The same slabs, their making timed."""
-        while True:
-            start = time.monotonic()
-            slab = next(slabs, None)
-            if self._device.type == "cuda":  # its work is only under way otherwise
-                torch.cuda.synchronize(self._device)
-            self.seconds += time.monotonic() - start
-            if slab is None:
-                return
-            yield slab
-
-
-def _fitting_together(members: Sequence[Member]) -> tuple[Member, ...]:
-    first = members[0].plan
-    for member in members[1:]:
-        if member.plan.channels != first.channels or member.plan.labels != first.labels:
-            raise PredictionError(
-                f"the models of {first.dataset} and {member.plan.dataset} differ in channels or labels and cannot be "
-                "averaged. Predict with one at a time."
-            )
-    return tuple(members)
-
-
-def _exchanged(member: Member) -> Exchanged | None:
-    """Which channels left and right exchange; None where the networks have no axis from left to right, or no pairs."""
-    plan, configuration = member.plan, member.configuration
-    found = exchange_of(plan.training, plan.labels)
-    axes = [] if found is None else network_axes([found.axis], configuration.dimensions)
-    if found is None or not axes:
-        return None
-    masks = len(plan.labels.foreground) if configuration.previous_stage else 0
-    return Exchanged(axis=axes[0], inputs=found.inputs(len(plan.channels), masks=masks), outputs=found.outputs)
-
-
 def _precision(settings: Settings, device: torch.device) -> Precision:
     if settings.precision == "fp16" and device.type != "cuda":
         raise PredictionError(f"--precision fp16 needs a CUDA device, found {device.type}. Use --precision auto.")
     return choose_precision(settings.precision, device)
-
-
-def _batch_size(configuration: Configuration, device: torch.device) -> int:
-    """Windows a pass: as many as were trained on at a time in 2-D or on a GPU, else one (larger is slower on a CPU)."""
-    if configuration.dimensions == 2 and device.type == "cpu":
-        return min(8, configuration.batch_size)
-    return 1 if device.type == "cpu" else configuration.batch_size

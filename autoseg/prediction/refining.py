@@ -23,12 +23,14 @@ Orders = tuple[int, int, int]
 class Scores:
     """What one configuration says of a case, on its own grid of `shape` (z, y, x), and the orders to refine it with.
 
-    `slabs` yields the logits (output channel, some slices, y, x) of a part of all slices, from the first slice to the last.
+    `slabs` yields the logits (output channel, some slices, y, x) of a part of all slices, from the first slice to the last;
+    after those of the mean come those of so many `voices` it is the mean of, if they are asked for.
     """
 
     slabs: Callable[[Box], Iterator[Tensor]]
     shape: Shape
     orders: Orders
+    voices: int = 0
 
 
 def held(logits: Tensor, orders: Orders) -> Scores:

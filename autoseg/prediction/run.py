@@ -7,19 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from autoseg.artefacts import refuse_unwritable, save
 from autoseg.data.dataset import Case
-from autoseg.data.readers import is_image, read_labels
-from autoseg.errors import AutosegError, PredictionError
+from autoseg.data.labels import LabelScheme
+from autoseg.data.readers import is_image
+from autoseg.errors import PredictionError
+from autoseg.prediction.beside import Beside, channel_names, chosen_channels
 from autoseg.prediction.case_job import CaseJob
 from autoseg.prediction.channels import cases_by_channel
 from autoseg.prediction.ensemble import Ensemble, open_ensemble
+from autoseg.prediction.files import ENTROPY, PROBABILITIES, UNCERTAINTY_FILE, VARIANCE
 from autoseg.prediction.inputs import find_cases, refuse_missing
+from autoseg.prediction.map_files import is_whole
 from autoseg.prediction.postprocessing import Rule
 from autoseg.prediction.predictor import Predictor
 from autoseg.prediction.report import REPORT_FILE, CasePrediction, PredictionReport, earlier_report, new_report
+from autoseg.prediction.review import review_of, write_table
 from autoseg.prediction.settings import QUALITIES, chosen_settings
 from autoseg.prediction.workers import Order, predict_on
 from autoseg.progress import SILENT, Progress
@@ -43,7 +46,10 @@ def predict(
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
     device: str = "auto",
     memory_gb: float | None = None,
+    weights: Sequence[float] | None = None,
     probabilities: bool = False,
+    classes: Sequence[str] = (),
+    uncertainty: bool = False,
     skip_existing: bool = False,
     channels: Mapping[str, str] | None = None,
     rules: Sequence[Rule] = (),
@@ -54,9 +60,10 @@ def predict(
 ) -> PredictionReport:
     """Segment every case in `inputs` and write it to the folder `output` as CASE plus the ending of its image.
 
-    `models` are model folders; several are averaged. `folds` are names such as "0" or "all", none means all that are
-    trained. `quality` is a name in QUALITIES; `step`, `mirroring` and `folds` take the place of what it says.
-    `probabilities` adds CASE_probabilities.npy (output channel, z, y, x; float16). With `skip_existing`, cases
+    `models` are model folders; several are averaged, with `weights` if they are given. `folds` are names such as "0" or
+    "all", none means all that are trained. `quality` is a name in QUALITIES; `step`, `mirroring` and `folds` take the place
+    of what it says. `probabilities` adds CASE_probabilities.nii.gz with a volume for each of `classes` (names or values;
+    none: all), `uncertainty` CASE_entropy.nii.gz, CASE_variance.nii.gz and uncertainty.csv. With `skip_existing`, cases
     that this model has predicted before with the same settings, and whose files are whole, are left as they are.
     `rules` correct the label maps. `channels` says where each channel lies, see `cases_by_channel`. With an `executor`
     ("processes" or "dask://HOST:PORT") or `devices` ("0", "cpu", ...) cases go to workers, which each open the models once.
@@ -79,16 +86,20 @@ def predict(
         which=which,
         settings=settings,
         output=output.absolute(),
-        probabilities=probabilities,
+        beside=Beside(probabilities or bool(classes), tuple(classes), uncertainty),
+        weights=None if weights is None else tuple(weights),
         rules=tuple(rules),
     )
-    ensemble = open_ensemble(order.models, folds=order.folds, which=which, most_folds=order.most_folds)
-    predictor = Predictor(ensemble.members, settings=settings)
+    ensemble = open_ensemble(
+        order.models, folds=order.folds, which=which, most_folds=order.most_folds, weights=order.weights
+    )
+    predictor = Predictor(ensemble.members, settings=settings, weights=ensemble.shares)
+    chosen_channels(order.beside.classes, predictor.labels)
     for note in ensemble.notes:
         logger.info(note)
     cases = _cases(given, channels or {}, predictor.channels)
     report = _report(ensemble, predictor, order)
-    earlier = _earlier(report, order) if skip_existing else {}
+    earlier, report = _earlier(report, order, predictor) if skip_existing else ({}, report)
     done = {case.id: earlier[case.id].model_copy(update={"skipped": True}) for case in cases if case.id in earlier}
     for case in done.values():
         _tell(on_case, case, ensemble.digest)
@@ -98,13 +109,17 @@ def predict(
         running = predict_on(executor or "processes", order, todo, devices=devices)
     else:
         windows = progress if len(todo) <= FEW_CASES else SILENT
-        running = CaseJob(predictor, order.output, probabilities, order.rules).pipeline(todo, windows)
+        running = CaseJob(predictor, order.output, order.beside, order.rules).pipeline(todo, windows)
     refuse_unwritable(output, remedy="Choose another folder with -o DIR.")
     for found in progress.track(running, description="predicting", total=len(todo)):
         done[found.id] = found
         _tell(on_case, found, ensemble.digest)
         report = _with_cases(report, done, start)
         save(report, output / REPORT_FILE)
+    if uncertainty:
+        report = report.model_copy(update={"review": review_of(report.cases)})
+        save(report, output / REPORT_FILE)
+        write_table(report.cases, output / UNCERTAINTY_FILE)
     return report
 
 
@@ -140,29 +155,46 @@ def _report(ensemble: Ensemble, predictor: Predictor, order: Order) -> Predictio
         replace(predictor.settings, precision=predictor.precision.name, device=str(predictor.device)),
         models=ensemble.models,
         configurations=ensemble.configurations,
+        shares=ensemble.shares,
         folds=ensemble.folds,
         channels=predictor.channels,
         labels=predictor.labels,
         model_digest=ensemble.digest,
-        notes=ensemble.notes,
+        notes=[*ensemble.notes, *_on_uncertainty(order.beside, predictor)],
         rules=[str(rule) for rule in order.rules],
+        classes=_classes(order.beside, predictor.labels),
     )
 
 
-def _earlier(report: PredictionReport, order: Order) -> dict[str, CasePrediction]:
-    """The cases that an earlier run with the same model and settings has finished, by id; their files are whole."""
+def _classes(beside: Beside, labels: LabelScheme) -> tuple[str, ...]:
+    """What the volumes of the probabilities stand for, in their order."""
+    names = channel_names(labels)
+    return tuple(names[index] for index in chosen_channels(beside.classes, labels)) if beside.probabilities else ()
+
+
+def _on_uncertainty(beside: Beside, predictor: Predictor) -> list[str]:
+    if not beside.uncertainty:
+        return []
+    told = {
+        "networks": "uncertainty: members are the networks of all folds and configurations",
+        "mirrorings": "uncertainty: members are the mirrorings of the only network",
+        None: "uncertainty: there is one network and no mirroring, so nothing varies: entropy alone is written",
+    }
+    return [told[predictor.apart]]
+
+
+def _earlier(
+    report: PredictionReport, order: Order, predictor: Predictor
+) -> tuple[dict[str, CasePrediction], PredictionReport]:
+    """The cases that an earlier run with the same model and settings has finished, by id; their files are whole.
+
+    The report says of them what is known already.
+    """
     found = earlier_report(order.output, report)
-    return {case.id: case for case in found.cases if case.error is None and _is_whole(case, order)}
-
-
-def _is_whole(case: CasePrediction, order: Order) -> bool:
-    """Whether the files of a case can be read to their ends."""
-    if case.file is None or (order.probabilities and case.probabilities is None):
-        return False
-    try:
-        read_labels(order.output / case.file)
-        if case.probabilities is not None and order.probabilities:
-            np.load(order.output / case.probabilities, mmap_mode="r", allow_pickle=False)
-    except (AutosegError, OSError, ValueError):
-        return False
-    return True
+    if order.beside.probabilities and found.classes != report.classes:
+        return {}, report
+    wanted = [PROBABILITIES] if order.beside.probabilities else []
+    if order.beside.uncertainty:
+        wanted += [ENTROPY, VARIANCE] if predictor.apart else [ENTROPY]
+    whole = {case.id: case for case in found.cases if case.error is None and is_whole(case, order.output, wanted)}
+    return whole, report.model_copy(update={"classes": found.classes})

@@ -27,7 +27,7 @@ def finished_slabs(
     They are averaged over windows, mirrorings and `networks`, and known when no further window reaches them, so memory
     holds the sums of as many slices as a window has. `image` is (channel, z, y, x); `box` (default: all) is the part of
     every slice that is wanted, and windows that lie outside it are left out. Networks take (batch, channel, *patch) and
-    return (batch, output channel, *patch).
+    return (batch, output channel, *patch). The channels of each voice follow those of the mean where the sweep asks for it.
 
     A window that holds nothing but zeros costs no network pass after the first: the answer to all of them is the same.
     """
@@ -37,7 +37,7 @@ def finished_slabs(
     tiles = [tile for tile in windows(padded.shape[1:], sweep.patch_size, step=sweep.step) if reaches(tile, inner)]
     batches = batched(tiles, sweep.batch_size * sweep.stacks(len(networks)))
     sums = SlidingSums(
-        channels=sweep.output_channels,
+        channels=sweep.sums(len(networks)),
         depth=deepest_reach(batches),
         box=inner,
         shape=padded.shape[1:],

@@ -14,6 +14,7 @@ from typing import Any
 from autoseg.data.dataset import Case
 from autoseg.errors import PredictionError, unknown_name
 from autoseg.parallel import fresh_pool
+from autoseg.prediction.beside import NOTHING, Beside
 from autoseg.prediction.case_job import CaseJob, failed
 from autoseg.prediction.ensemble import open_ensemble
 from autoseg.prediction.postprocessing import Rule
@@ -39,7 +40,8 @@ class Order:
     which: Which
     settings: Settings
     output: Path
-    probabilities: bool
+    beside: Beside = NOTHING
+    weights: tuple[float, ...] | None = None
     rules: tuple[Rule, ...] = ()
     threads: int | None = None
 
@@ -60,8 +62,11 @@ def _job(order: Order) -> CaseJob:
         import torch
 
         torch.set_num_threads(order.threads)
-    ensemble = open_ensemble(order.models, folds=order.folds, which=order.which, most_folds=order.most_folds)
-    return CaseJob(Predictor(ensemble.members, settings=order.settings), order.output, order.probabilities, order.rules)
+    ensemble = open_ensemble(
+        order.models, folds=order.folds, which=order.which, most_folds=order.most_folds, weights=order.weights
+    )
+    predictor = Predictor(ensemble.members, settings=order.settings, weights=ensemble.shares)
+    return CaseJob(predictor, order.output, order.beside, order.rules)
 
 
 def predict_on(executor: str, order: Order, cases: Sequence[Case], *, devices: Sequence[str]) -> Iterator[CasePrediction]:

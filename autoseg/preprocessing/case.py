@@ -117,11 +117,18 @@ def restore(values: NDArray[Number], placement: Placement, fill: float = 0) -> N
     The exact inverse of turning and cropping; undo the resampling first.
     """
     restored = np.full((*values.shape[:-3], *placement.original_shape), fill, dtype=values.dtype)
-    # A view: what is written into the turned array lands in the original order.
-    view = _turned(restored, current=placement.orientation, wanted=placement.turned_to, transpose=placement.transpose)
-    within = (..., *placement.box)
-    view[within] = values
+    cropped(restored, placement)[...] = values
     return restored
+
+
+def cropped(values: NDArray[Number], placement: Placement) -> NDArray[Number]:
+    """The part of `values` (..., z, y, x) on the grid of the file that the cropped grid covers, with its axes.
+
+    A view: what is written into it lands in `values`.
+    """
+    view = _turned(values, current=placement.orientation, wanted=placement.turned_to, transpose=placement.transpose)
+    within = (..., *placement.box)
+    return view[within]
 
 
 def body(voxels: NDArray[np.generic]) -> tuple[tuple[tuple[int, int], ...], NDArray[np.bool_]]:

@@ -123,7 +123,7 @@ def _predicted(
     candidate: Candidate, fold: str, cases: Sequence[Case], folder: Path, *, device: str, progress: Progress
 ) -> dict[str, float | None]:
     members = [Member(model.plan, model.configuration, (load_network(model, fold),)) for model in candidate.models]
-    job = CaseJob(Predictor(members, settings=Settings(device=device)), folder, probabilities=False)
+    job = CaseJob(Predictor(members, settings=Settings(device=device)), folder)
     seconds: dict[str, float | None] = {}
     begun = time.monotonic()
     running = job.pipeline(cases, SILENT)

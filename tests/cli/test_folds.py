@@ -2,9 +2,10 @@ import pytest
 from typer.testing import CliRunner
 
 from autoseg.cli.console import command_line
-from autoseg.cli.folds import fold_names, spread
+from autoseg.cli.folds import fold_names, numbers, spread
 from autoseg.cli.predict import main as predict
 from autoseg.cli.train import main as train
+from autoseg.errors import PredictionError
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,13 @@ def test_the_predicting_command_understands_several_folds(tmp_path):
 def test_words_after_other_options_stay_unexpected():
     done = CliRunner().invoke(command_line(lambda name="x": None), ["--name", "0", "1"])
     assert done.exit_code == 2
+
+
+def test_weights_and_classes_follow_one_option_and_may_be_joined_by_commas_or_be_negative() -> None:
+    assert spread(["--weights", "2", "1", "-o", "out"]) == ["--weights", "2", "--weights", "1", "-o", "out"]
+    assert spread(["--weights", "2", "-1.5"]) == ["--weights", "2", "--weights", "-1.5"]
+    assert spread(["--classes", "liver", "2", "-q"]) == ["--classes", "liver", "--classes", "2", "-q"]
+    assert numbers("--weights", ["2,1", "0.5"]) == [2.0, 1.0, 0.5]
+    assert numbers("--weights", None) is None
+    with pytest.raises(PredictionError, match="--weights: expected numbers such as 2 1, found 'two'"):
+        numbers("--weights", ["two"])

@@ -53,6 +53,27 @@ def test_for_machines_each_case_is_a_line_of_json_with_its_file_times_volumes_an
     assert [json.loads(line)["skipped"] for line in again.stdout.splitlines()] == [True, True]
 
 
+def test_configurations_are_weighted_and_their_order_does_not_count(folders: Path) -> None:
+    first = called(folders, "--json", "-c", "2d", "-c", "3d_fullres", "--weights", "2", "1", "--probabilities")
+    assert first.exit_code == 0, first.output
+    before = {file.name: file.read_bytes() for file in (folders / "out").glob("*.nii.gz")}
+    report = json.loads((folders / "out" / "prediction.json").read_text())
+    assert report["shares"] == [2 / 3, 1 / 3]
+    second = called(folders, "--json", "-c", "3d_fullres", "-c", "2d", "--weights", "1", "2", "--classes", "4")
+    assert second.exit_code == 0, second.output
+    assert json.loads(second.stdout.splitlines()[0])["model"] == json.loads(first.stdout.splitlines()[0])["model"]
+    for name in ("a.nii.gz", "b.nii.gz"):
+        assert (folders / "out" / name).read_bytes() == before[name]
+
+
+def test_uncertainty_names_the_cases_to_look_at(folders: Path) -> None:
+    done = called(folders, "--uncertainty", "-c", "3d_fullres")
+    assert done.exit_code == 0, done.output
+    assert "cases to look at, the least sure first" in done.stdout
+    assert (folders / "out" / "uncertainty.csv").exists()
+    assert (folders / "out" / "a_entropy.nii.gz").exists()
+
+
 def test_a_model_folder_needs_no_workspace(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = small.write_small_model(folders / "elsewhere", small.plan())
     monkeypatch.setenv("AUTOSEG_WORKSPACE", "/proc/nowhere")
@@ -83,6 +104,10 @@ def test_failed_cases_are_named_at_the_end_with_exit_code_2_and_the_others_are_w
         (("--channel", "MRI"), "expected NAME=DIR"),
         (("--channel", "MRJ=x"), "Did you mean 'MRI'"),
         (("--memory", "0"), "more than 0"),
+        (("-c", "2d", "-c", "3d_fullres", "--weights", "1", "2", "3"), "3 weights were given for 2 members"),
+        (("-c", "2d", "-c", "3d_fullres", "--weights", "1", "-2"), "found -2, expected numbers above 0"),
+        (("--weights", "x"), "found 'x'"),
+        (("--classes", "brigt"), "Did you mean 'bright (4)'"),
         (("--executor", "threads"), "Known: dask://HOST:PORT, processes"),
     ],
 )

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,13 @@ from skimage.transform import resize
 from autoseg.data.image import Shape, Spacing
 from autoseg.data.labels import Label, LabelScheme, Region, train_on_regions
 from autoseg.planning.plan import Resampling
+from autoseg.prediction.agreeing import shares
+from autoseg.prediction.beside import Beside
 from autoseg.prediction.deciding import decide, decided_slabs
 from autoseg.prediction.export import export
-from autoseg.prediction.refining import held, interpolation_orders, refined_slabs
+from autoseg.prediction.keeping import Keeper
+from autoseg.prediction.maps import decoded
+from autoseg.prediction.refining import Scores, held, interpolation_orders, refined_slabs
 from autoseg.preprocessing.case import Placement
 
 FOUR = LabelScheme(labels=tuple(Label(name=f"label {v}", value=v) for v in (0, 1, 2, 4)))
@@ -57,7 +63,18 @@ def in_place(
 
 def exported(logits: NDArray[np.float32], labels: LabelScheme, placement: Placement) -> NDArray[np.integer]:
     orders = interpolation_orders(Resampling(), placement)
-    return export([held(torch.from_numpy(logits), orders)], labels=labels, placement=placement).labels
+    return export([held(torch.from_numpy(logits), orders)], labels=labels, placement=placement)
+
+
+def with_probabilities(
+    members: Sequence[Scores], labels: LabelScheme, placement: Placement, weights: Sequence[float] | None = None
+) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
+    """The label map and the probabilities on the grid of the file."""
+    counted = shares(weights, len(members))
+    keeper = Keeper(Beside(probabilities=True), labels, placement, shares=counted, voices=[0] * len(members))
+    found = export(members, labels=labels, placement=placement, shares=counted, keeper=keeper)
+    assert keeper.maps.probabilities is not None
+    return found, decoded(keeper.maps.probabilities)
 
 
 @pytest.mark.parametrize("depth", [1, 4, 100])
@@ -125,15 +142,15 @@ def test_the_decision_is_made_after_refining_as_with_whole_arrays(shape: Shape, 
 def test_outside_the_crop_lies_background_and_it_is_certain() -> None:
     placement = in_place((2, 2, 2), original=(4, 5, 6), corner=(1, 2, 3))
     logits = noise(4, 2, 2, 2) - np.array([9, 0, 0, 0], dtype=np.float32).reshape(4, 1, 1, 1)
-    found = export([held(torch.from_numpy(logits), (1, 1, 1))], labels=FOUR, placement=placement, probabilities=True)
+    found, probabilities = with_probabilities([held(torch.from_numpy(logits), (1, 1, 1))], FOUR, placement)
     outside = np.ones((4, 5, 6), dtype=bool)
     outside[1:3, 2:4, 3:5] = False
-    assert found.probabilities is not None
-    assert found.probabilities.dtype == np.float16
-    assert not found.labels[outside].any()
-    assert found.labels[~outside].all()
-    np.testing.assert_array_equal(found.probabilities[:, outside], np.eye(4)[:, [0]] * np.ones(outside.sum()))
-    np.testing.assert_allclose(found.probabilities.astype(float).sum(axis=0), 1, atol=2e-3)
+    assert not found[outside].any()
+    assert found[~outside].all()
+    np.testing.assert_array_equal(probabilities[:, outside], np.eye(4)[:, [0]] * np.ones(outside.sum()))
+    np.testing.assert_allclose(probabilities.astype(float).sum(axis=0), 1, atol=4e-5)
+    softmax = torch.softmax(torch.from_numpy(logits), dim=0).numpy()
+    np.testing.assert_allclose(probabilities[:, 1:3, 2:4, 3:5], softmax, atol=0.6 / 65535)
 
 
 def test_several_members_decide_by_their_mean_probability() -> None:
@@ -142,18 +159,29 @@ def test_several_members_decide_by_their_mean_probability() -> None:
     two = LabelScheme(labels=(Label(name="background", value=0), Label(name="thing", value=7)))
     members = [held(torch.tensor(logits).reshape(2, 1, 1, 1), (1, 1, 1)) for logits in (sure, doubtful, doubtful)]
     placement = in_place((1, 1, 1))
-    assert export(members[:2], labels=two, placement=placement).labels.item() == 0
-    found = export(members, labels=two, placement=placement, probabilities=True)
-    assert found.probabilities is not None
+    assert export(members[:2], labels=two, placement=placement).item() == 0
+    found, probabilities = with_probabilities(members, two, placement)
     expected = (0 + 2 / (1 + np.exp(-1.0))) / 3
-    assert found.probabilities[1].item() == pytest.approx(expected, abs=1e-3)
-    assert found.labels.item() == 0
+    assert probabilities[1].item() == pytest.approx(expected, abs=1e-5)
+    assert found.item() == 0
+    weighted, probabilities = with_probabilities(members[:2], two, placement, weights=(1, 3))
+    assert probabilities[1].item() == pytest.approx((0 + 3 / (1 + np.exp(-1.0))) / 4, abs=1e-5)
+    assert weighted.item() == 7
 
 
-def test_the_order_of_members_does_not_matter() -> None:
-    members = [held(torch.from_numpy(noise(3, 4, 4, 4, seed=seed)), (1, 1, 1)) for seed in range(3)]
-    straight, turned = (export(m, labels=NESTED, placement=in_place((4, 4, 4))).labels for m in (members, members[::-1]))
-    np.testing.assert_array_equal(straight, turned)
+@given(order=st.permutations(range(4)), seed=st.integers(0, 99), doubtful=st.booleans())
+@settings(max_examples=30, deadline=None)
+@pytest.mark.parametrize("labels", [FOUR, NESTED], ids=["labels", "regions"])
+def test_the_order_of_members_changes_no_bit(labels: LabelScheme, order: list[int], seed: int, doubtful: bool) -> None:
+    weights = np.random.default_rng(seed).uniform(0.1, 3, 4)
+    scale = 1e-6 if doubtful else 3.0  # members that are nearly of two minds everywhere are where rounding would show
+    logits = [scale * noise(labels.output_channels, 3, 3, 3, seed=seed + index) for index in range(4)]
+    members = [held(torch.from_numpy(one), (1, 1, 1)) for one in logits]
+    placement = in_place((4, 3, 3), network_shape=(3, 3, 3))
+    first = with_probabilities(members, labels, placement, tuple(weights))
+    second = with_probabilities([members[i] for i in order], labels, placement, tuple(weights[order]))
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("labels", [FOUR, NESTED], ids=["labels", "regions"])

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,6 +53,16 @@ def test_slices_are_parted_as_little_as_the_memory_asks_for(extra_mb: int, parts
     else:  # not even the smallest parts fit: the smallest are taken
         assert len(way.boxes) >= 16
     assert str(way).startswith("slab-wise on cpu" + (f" in {len(way.boxes)} parts" if way.boxes else ""))
+
+
+def test_members_kept_apart_are_counted_and_parted_like_everything_else() -> None:
+    everything = (slice(0, 96), slice(0, 96))
+    five = replace(job(), networks=5, voices=5)
+    assert ring_bytes(five, (64, 96, 96), everything) == 6 * ring_bytes(job(), (64, 96, 96), everything)
+    memory_gb = (resident_bytes() + 600 * 2**20) / GIB
+    way = choose_way([five], shape=(64, 96, 96), device=CPU, precision="fp32", memory_gb=memory_gb)
+    assert len(way.boxes) > 1
+    assert way.expected_bytes <= 600 * 2**20
 
 
 def test_what_is_read_meanwhile_is_left_room_for() -> None:

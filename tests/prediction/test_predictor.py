@@ -1,13 +1,16 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from autoseg.data.image import Geometry, Image, reorient
+from autoseg.data.labels import Label, LabelScheme
 from autoseg.errors import PredictionError
 from autoseg.planning.plan import Plan
+from autoseg.prediction.beside import Beside
 from autoseg.prediction.ensemble import Member
 from autoseg.prediction.predictor import Predictor
 from autoseg.prediction.settings import Settings
@@ -128,8 +131,46 @@ def test_a_wrong_number_of_channels_is_refused_naming_those_expected() -> None:
 
 
 def test_models_for_different_channels_or_labels_are_not_averaged() -> None:
-    with pytest.raises(PredictionError, match="differ in channels or labels"):
+    with pytest.raises(PredictionError, match="differ in channels and cannot be averaged: found MRI and CT"):
         Predictor([member(small.plan()), member(small.plan(channels=("CT",)))], settings=EXACT)
+    other = LabelScheme(labels=(*small.LABELS.labels[:2], Label(name="dark", value=7)))
+    with pytest.raises(PredictionError, match=r"differ in labels.*brighter=9 and labels of .*dark=7"):
+        Predictor([member(small.plan()), member(small.plan(labels=other))], settings=EXACT)
+
+
+@pytest.mark.parametrize("weights", [None, (3.0, 1.0, 2.0)])
+def test_the_order_of_configurations_changes_no_bit(weights: tuple[float, ...] | None) -> None:
+    full, flat = small.plan(), small.plan(patch_size=(8, 8), spacing_mm=(2.0, 2.0), name="2d")
+    members = [member(full, 1, 2), member(flat, 3), member(full, 4)]
+    order = (2, 0, 1)
+    turned = None if weights is None else tuple(weights[i] for i in order)
+    wanted = Beside(probabilities=True, uncertainty=True)
+    found = []
+    for some, shares in ((members, weights), ([members[i] for i in order], turned)):
+        predictor = Predictor(some, settings=replace(EXACT, mirroring="none"), weights=shares)
+        found.append(predictor.decide(predictor.prepare(image(small.scan(9, 10, 8))), beside=wanted))
+    first, second = found
+    np.testing.assert_array_equal(first.labels, second.labels)
+    for kind in ("probabilities", "entropy", "variance"):
+        np.testing.assert_array_equal(getattr(first.maps, kind), getattr(second.maps, kind))
+    assert first.tally.expected_dice() == second.tally.expected_dice()
+
+
+@pytest.mark.parametrize("mirroring", ["all", "none"])
+@pytest.mark.parametrize("seeds", [(1, 2, 3), (2,)])
+def test_asking_for_uncertainty_and_probabilities_changes_no_voxel_of_the_label_map(
+    seeds: tuple[int, ...], mirroring: Any
+) -> None:
+    predictor = Predictor([member(small.plan(), *seeds)], settings=replace(EXACT, mirroring=mirroring))
+    prepared = predictor.prepare(image(small.scan(11, 13, 9), spacing=(1.3, 0.8, 1.1)))
+    plain = predictor.decide(prepared)
+    more = predictor.decide(prepared, beside=Beside(probabilities=True, uncertainty=True))
+    assert len(np.unique(plain.labels)) > 1
+    np.testing.assert_array_equal(plain.labels, more.labels)
+    members = len(seeds) if len(seeds) > 1 else 8 if mirroring == "all" else 1
+    assert more.tally is not None
+    assert len(more.tally.members) == members
+    assert (more.maps.variance is None) == (members == 1)
 
 
 def test_an_output_that_is_not_finite_is_an_error_and_not_background() -> None:

@@ -124,10 +124,16 @@ def test_a_case_with_too_few_channel_files_names_those_found_and_expected(tmp_pa
 def test_probabilities_are_written_beside_the_labels_and_agree_with_them(tmp_path: Path, model: Path) -> None:
     small.write_nifti(tmp_path / "in" / "a.nii.gz", small.scan(10, 11, 12))
     report = run(tmp_path / "in", tmp_path / "out", model, probabilities=True)
-    found = np.load(tmp_path / "out" / str(report.cases[0].probabilities), allow_pickle=False)
-    labels = np.asanyarray(nib.load(tmp_path / "out" / "a.nii.gz").dataobj).T
-    assert found.dtype == np.float16
-    np.testing.assert_array_equal(np.array([0, 4, 9])[found.argmax(axis=0)], labels)
+    assert report.cases[0].probabilities == "a_probabilities.nii.gz"
+    assert report.classes == ("background", "bright", "brighter")
+    stored, labels = nib.load(tmp_path / "out" / "a_probabilities.nii.gz"), nib.load(tmp_path / "out" / "a.nii.gz")
+    found = stored.get_fdata()
+    assert (stored.get_data_dtype(), found.shape) == (np.uint16, (12, 11, 10, 3))
+    assert stored.affine.tobytes() == labels.affine.tobytes()
+    np.testing.assert_array_equal(np.array([0, 4, 9])[found.argmax(axis=-1)], np.asanyarray(labels.dataobj))
+    np.testing.assert_allclose(found.sum(axis=-1), 1, atol=3e-5)
+    read = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(tmp_path / "out" / "a_probabilities.nii.gz"))
+    np.testing.assert_allclose(read, found.T, atol=1e-6)
 
 
 def test_existing_predictions_are_skipped_only_when_the_same_model_made_them(tmp_path: Path, model: Path) -> None:

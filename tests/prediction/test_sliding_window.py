@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise, product
 from typing import Any
 
@@ -294,3 +295,25 @@ def test_passes_side_by_side_say_what_passes_one_by_one_say(axes: tuple[int, ...
     chosen = {"patch_size": (6, 8, 5), "output_channels": 3, "mirror_axes": axes}
     assert torch.equal(predicted(networks, image, workers=3, **chosen), predicted(networks, image, **chosen))
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("axes", [(0, 2), (1,)])
+def test_voices_follow_the_very_mean_and_are_what_each_network_or_mirroring_says_alone(axes: tuple[int, ...]) -> None:
+    networks, image = [small_network(1), small_network(2)], noise(2, 11, 9, 14)
+    image[:, :5] = 0  # windows of nothing but zeros have voices, too
+    sweep = Sweep((6, 8, 5), 3, mirrorings=tuple(mirrorings(axes)))
+    mean = predict_logits(networks, image, sweep)
+    folds = predict_logits(networks, image, replace(sweep, apart="networks"))
+    assert torch.equal(folds[:3], mean)
+    for index, network in enumerate(networks):
+        torch.testing.assert_close(folds[3 + 3 * index :][:3], predict_logits([network], image, sweep))
+    views = predict_logits(networks[:1], image, replace(sweep, apart="mirrorings"))
+    assert torch.equal(views[:3], predict_logits(networks[:1], image, sweep))
+    for index, view in enumerate(sweep.mirrorings):
+        alone = predict_logits(networks[:1], image, replace(sweep, mirrorings=(view,)))
+        torch.testing.assert_close(views[3 + 3 * index :][:3], alone)
+
+
+def test_one_network_alone_has_no_voices() -> None:
+    sweep = Sweep((6, 8, 5), 3, apart="networks")
+    assert len(predict_logits([small_network(1)], noise(2, 11, 9, 14), sweep)) == 3

@@ -4,7 +4,7 @@ import gzip
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from importlib import import_module
 from math import prod
 from pathlib import Path
@@ -46,25 +46,27 @@ def read_image(path: Path, digest: Digest | None = None) -> Image:
     return Image(voxels.reshape(header.channels, *header.geometry.shape), header.geometry)
 
 
-def write_image(path: Path, voxels: NDArray[np.generic], geometry: Geometry) -> None:
+def write_image(path: Path, voxels: NDArray[np.generic], geometry: Geometry, slope: float = 1.0) -> None:
     """Write voxels (channel, z, y, x); the header is the one `geometry` carries, so the affine stays the same bit for bit.
 
-    Only number type, dimensions, scaling and display range are set anew; header extensions are left out.
+    Only number type, dimensions, scaling (`slope` times a stored value is what it means) and display range are set anew;
+    header extensions are left out.
     """
     native = np.ascontiguousarray(voxels, dtype=voxels.dtype.newbyteorder("="))
     header = _fresh_header(geometry) if geometry.nifti_header is None else _parsed(geometry.nifti_header)
     header.set_data_dtype(native.dtype)
     header.set_data_shape(_file_shape(header, native.shape))
-    header.set_slope_inter(1, 0)
+    header.set_slope_inter(slope, 0)
     header["cal_min"] = header["cal_max"] = 0
     size = len(header.binaryblock)
     header["vox_offset"] = size + 4
     header["magic"] = b"n+1" if size == NIFTI1_BYTES else b"n+2"
     # A header of the other byte order keeps it, and so must its voxels.
-    stored = native.astype(native.dtype.newbyteorder(header.endianness), copy=False)
+    kind, flat = native.dtype.newbyteorder(header.endianness), native.reshape(-1)
     with written_whole(path) as file, _compressed(file, path) as stream:
         stream.write(header.binaryblock + bytes(4))
-        stream.write(stored.tobytes())
+        for start in range(0, len(flat), _CHUNK):
+            stream.write(flat[start : start + _CHUNK].astype(kind, copy=False).tobytes())
 
 
 def _gzip() -> Any:
@@ -82,14 +84,23 @@ def _opened(path: Path, digest: Digest | None = None) -> Iterator[IO[bytes]]:
 
     A `digest` has taken in the whole file, as it is stored, when the context ends.
     """
+    with _failing(path), path.open("rb") as file:
+        stored = file if digest is None else DigestedFile(file, digest)
+        with _decompressed(stored, path) as stream:
+            yield cast(IO[bytes], stream)
+        while digest is not None and stored.read(_CHUNK):
+            pass
+
+
+def _decompressed(stored: Any, path: Path) -> Any:
+    return _gzip().open(stored, "rb") if path.name.lower().endswith(".gz") else nullcontext(stored)
+
+
+@contextmanager
+def _failing(path: Path) -> Iterator[None]:
+    """Whatever goes wrong inside while `path` is read becomes an ImageError."""
     try:
-        with path.open("rb") as file:
-            stored = file if digest is None else DigestedFile(file, digest)
-            is_compressed = path.name.lower().endswith(".gz")
-            with _gzip().open(stored, "rb") if is_compressed else nullcontext(stored) as stream:
-                yield cast(IO[bytes], stream)
-            while digest is not None and stored.read(_CHUNK):
-                pass
+        yield
     except EOFError as error:
         raise unreadable(path, "it is truncated (the compressed data end early)") from error
     except (OSError, zlib.error, _isal_error()) as error:
@@ -165,9 +176,20 @@ def _header(block: bytes, path: Path) -> Header:
 
 def _read_voxels(stream: IO[bytes], header: Any, *, already_read: int, path: Path) -> NDArray[np.generic]:
     """All voxels as one flat array in file order, which is (channel, z, y, x) with x fastest."""
+    _skip_to_voxels(stream, header, already_read=already_read)
+    voxels = _next_voxels(stream, prod(header.get_data_shape()), header.get_data_dtype(), path)
+    # Reading past the voxels makes gzip compare its checksum.
+    stream.read(1)
+    return voxels
+
+
+def _skip_to_voxels(stream: IO[bytes], header: Any, *, already_read: int) -> None:
     offset = int(header.get_data_offset()) or already_read + 4
     stream.read(max(0, offset - already_read))
-    voxels = np.empty(prod(header.get_data_shape()), dtype=header.get_data_dtype())
+
+
+def _next_voxels(stream: IO[bytes], count: int, kind: "np.dtype[Any]", path: Path) -> NDArray[np.generic]:
+    voxels = np.empty(count, dtype=kind)
     target = memoryview(cast(Any, voxels.view(np.uint8)))
     done = 0
     while done < len(target):
@@ -175,9 +197,40 @@ def _read_voxels(stream: IO[bytes], header: Any, *, already_read: int, path: Pat
         if not step:
             raise unreadable(path, f"it is truncated ({done} of {len(target)} bytes of voxels are there)")
         done += step
-    # Reading past the voxels makes gzip compare its checksum.
-    stream.read(1)
     return voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
+
+
+class VoxelStream:
+    """The voxels of a NIfTI file, little by little in the order of the file: (channel, z, y, x) with x fastest."""
+
+    def __init__(self, stream: IO[bytes], path: Path) -> None:
+        block = _header_block(stream, path)
+        parsed = _parsed(block)
+        self.header = _header(block, path)
+        self.kind: np.dtype[Any] = parsed.get_data_dtype()
+        self.slope = float(parsed.get_slope_inter()[0] or 1.0)
+        self._path, self._stream = path, stream
+        self.left = prod(parsed.get_data_shape())
+        _skip_to_voxels(stream, parsed, already_read=len(block))
+
+    def take(self, count: int) -> NDArray[np.generic]:
+        """The next `count` voxels as stored, without scaling. Raises ImageError where the file ends early or is damaged."""
+        with _failing(self._path):
+            found = _next_voxels(self._stream, count, self.kind, self._path)
+            self.left -= count
+            if self.left == 0:
+                self._stream.read(1)  # past the voxels, so that gzip compares its checksum
+        return found
+
+
+@contextmanager
+def voxel_stream(path: Path) -> Iterator[VoxelStream]:
+    """The voxels of a file for as long as the context lasts. Raises ImageError for a file that cannot be read."""
+    with ExitStack() as stack:
+        with _failing(path):
+            file = stack.enter_context(path.open("rb"))
+            found = VoxelStream(stack.enter_context(_decompressed(file, path)), path)
+        yield found
 
 
 def _scaled(raw: NDArray[np.generic], header: Any) -> NDArray[np.generic]:

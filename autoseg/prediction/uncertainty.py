@@ -1,0 +1,167 @@
+"""How sure members are and how far they agree: entropy, variance, and counts of what each of them finds."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from autoseg.data.box import nonzero_box
+from autoseg.data.image import Geometry
+from autoseg.data.labels import LabelScheme
+from autoseg.prediction.agreeing import agreed, as_probabilities
+from autoseg.prediction.deciding import decide
+from autoseg.prediction.maps import Codes, decoded
+from autoseg.prediction.report import Uncertainty
+
+LARGEST_VARIANCE = 0.25
+"""That of probabilities of which half are 0 and half are 1."""
+
+
+def largest_entropy(labels: LabelScheme) -> float:
+    """Bits of the entropy where nothing is known: 1 for a region, log2 of their number for classes."""
+    return 1.0 if labels.target == "regions" else math.log2(len(labels.labels))
+
+
+def entropy_bits(probabilities: Tensor, labels: LabelScheme) -> Tensor:
+    """Entropy (...) of probabilities (output channel, ...) in bits: 1 where two classes are equally likely.
+
+    Of regions, which are decided one by one, the largest of their entropies counts. Source: Shannon, Bell System Technical
+    Journal 27 (1948).
+    """
+    terms = _term(probabilities)
+    if labels.target == "labels":
+        return terms.sum(dim=0)
+    return (terms + _term(1 - probabilities)).amax(dim=0)
+
+
+def _term(share: Tensor) -> Tensor:
+    share = share.clamp(0, 1)
+    return -share * torch.log2(share.clamp(min=torch.finfo(share.dtype).tiny))
+
+
+def variance(members: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+    """The variance (...) over members of their probabilities (output channel, ...); the largest of all channels.
+
+    Between 0 and 0.25; its root is how far apart members are.
+    """
+    mean = as_probabilities(agreed(members, shares))
+    return as_probabilities(agreed([(member - mean) ** 2 for member in members], shares)).amax(dim=0)
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A region, or a foreground label where there are none: its classes, and the output channels it is the sum of."""
+
+    name: str
+    classes: tuple[int, ...]
+    channels: tuple[int, ...]
+
+
+def structures(labels: LabelScheme) -> tuple[Structure, ...]:
+    """What findings are told of: regions, else foreground labels."""
+    found = []
+    for index, (name, values) in enumerate(labels.structures.items()):
+        classes = tuple(place for place, label in enumerate(labels.labels) if label.value in values)
+        found.append(Structure(name, classes, (index,) if labels.target == "regions" else classes))
+    return tuple(found)
+
+
+class Tally:
+    """Sums over the voxels of a case for each structure, taken in slab by slab.
+
+    `members` (member, structure) are the voxels that each member finds; `found` (structure) those of the label map that all
+    make together; `probable` the sum of the mean probabilities, and `inside` that within the label map.
+    """
+
+    def __init__(self, labels: LabelScheme, *, members: int) -> None:
+        self._labels = labels
+        self._structures = structures(labels)
+        self.members = np.zeros((members, len(self._structures)), dtype=np.int64)
+        self.found = np.zeros(len(self._structures), dtype=np.int64)
+        self.probable = np.zeros(len(self._structures))
+        self.inside = np.zeros(len(self._structures))
+
+    def add(self, classes: NDArray[np.integer], mean: Tensor, members: Sequence[Tensor]) -> None:
+        """Take in the `classes` (...) decided, the `mean` probabilities (output channel, ...), and those of each member."""
+        self.found += self._voxels(classes)
+        for index, member in enumerate(members):
+            self.members[index] += self._voxels(decide(member, self._labels, threshold=0.5))
+        decided = torch.from_numpy(classes.astype(np.int16)).to(mean.device)
+        for index, structure in enumerate(self._structures):
+            probability = mean[list(structure.channels)].sum(dim=0)
+            mask = torch.isin(decided, torch.tensor(structure.classes, dtype=decided.dtype, device=mean.device))
+            self.probable[index] += float(probability.sum(dtype=torch.float64))
+            self.inside[index] += float(probability[mask].sum(dtype=torch.float64))
+
+    def expected_dice(self) -> list[float | None]:
+        """The Dice of each structure of the label map that its probabilities let expect; None where the map has none of it.
+
+        2 sum(p in the map) / (voxels of the map + sum(p)): what the Dice is on average over truths drawn from the
+        probabilities, but for the variation of its denominator, which is small for more than a few voxels.
+        """
+        sums = zip(self.inside, self.found, self.probable, strict=True)
+        return [float(2 * inside / (found + probable)) if found else None for inside, found, probable in sums]
+
+    def _voxels(self, classes: NDArray[np.integer]) -> NDArray[np.int64]:
+        counts = np.bincount(classes.ravel(), minlength=len(self._labels.labels))
+        return np.array([counts[list(structure.classes)].sum() for structure in self._structures], dtype=np.int64)
+
+
+def described(
+    tally: Tally, values: NDArray[np.integer], entropy: Codes, *, labels: LabelScheme, geometry: Geometry
+) -> dict[str, Uncertainty]:
+    """How sure each structure of a label map of on-disk `values` (z, y, x) is; `entropy` are codes on the same grid."""
+    voxel_ml = None if geometry.is_flat else float(np.prod(geometry.spacing_mm)) / 1000
+    largest = largest_entropy(labels)
+    found = {}
+    for index, structure in enumerate(structures(labels)):
+        mask = np.isin(values, [labels.labels[one].value for one in structure.classes])
+        members = tally.members[:, index]
+        volumes = None if voxel_ml is None else [int(count) * voxel_ml for count in members]
+        inside, on_border = _entropies(mask, entropy, largest=largest)
+        found[structure.name] = Uncertainty(
+            volume_ml=None if voxel_ml is None else _rounded(int(mask.sum()) * voxel_ml),
+            members=len(members),
+            found_by=int(np.count_nonzero(members)),
+            volume_sd_ml=_rounded(statistics.stdev(volumes)) if volumes and len(volumes) > 1 else None,
+            volume_min_ml=_rounded(min(volumes)) if volumes else None,
+            volume_max_ml=_rounded(max(volumes)) if volumes else None,
+            entropy_bits=inside,
+            border_entropy_bits=on_border,
+            expected_dice=_rounded(tally.expected_dice()[index]),
+        )
+    return found
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+def _entropies(mask: NDArray[np.bool_], entropy: Codes, *, largest: float) -> tuple[float | None, float | None]:
+    """The mean entropy in a mask, and on both sides of its surface; None where it is empty, or has no surface."""
+    box = nonzero_box(mask)
+    if box is None:
+        return None, None
+    wider = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in box)
+    part, bits = mask[wider], decoded(entropy[wider], largest=largest)
+    return _mean(bits[part]), _mean(bits[border(part)])
+
+
+def _mean(values: NDArray[np.float32]) -> float | None:
+    return round(float(values.mean(dtype=np.float64)), 6) if values.size else None
+
+
+def border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The voxels on both sides of the faces between a mask and what is not in it; the image's own edge is none."""
+    found = np.zeros_like(mask)
+    for axis in range(mask.ndim):
+        along, edge = np.moveaxis(mask, axis, 0), np.moveaxis(found, axis, 0)
+        differs = along[1:] != along[:-1]
+        edge[1:] |= differs
+        edge[:-1] |= differs
+    return found
