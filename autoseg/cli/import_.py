@@ -7,7 +7,7 @@ import typer
 
 from autoseg.cli.console import command_line, print_json
 from autoseg.errors import ArtefactError
-from autoseg.workspace import open_workspace
+from autoseg.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
     from autoseg.interchange.installing import Installed
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def import_model(
     source: Annotated[
-        Path, typer.Argument(help="Model folder of nnU-Net (plans.json, fold_X), or a file that autoseg_export wrote.")
+        Path,
+        typer.Argument(help="Model folder of nnU-Net (plans.json, fold_X), its exported zip, or a file of autoseg_export."),
     ],
     *,
     name: Annotated[
@@ -28,13 +29,28 @@ def import_model(
         Path | None,
         typer.Option("--previous", help="nnU-Net's folder of a cascade's first stage (the one beside).", metavar="FOLDER"),
     ] = None,
+    splits: Annotated[
+        Path | None,
+        typer.Option(
+            "--splits", help="nnU-Net's splits_final.json (the one beside), to judge out of fold.", metavar="FILE"
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another model of this name.")] = False,
     workspace: Annotated[Path | None, typer.Option("-w", "--workspace", help="Where models lie.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result for machines.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
     """Take over a model of nnU-Net, or one in a file of autoseg_export; nothing that comes with it is run."""
-    found = _imported(source, name=name, dataset=dataset, previous=previous, overwrite=overwrite, workspace=workspace)
+    _check_exists(source)
+    place = open_workspace(workspace)
+    if source.is_dir():
+        from autoseg.interchange.nnunet_import import import_nnunet
+
+        found = import_nnunet(
+            source, place, name=name, dataset=dataset, previous=previous, splits=splits, overwrite=overwrite
+        )
+    else:
+        found = _from_file(source, place, name=name, dataset=dataset, splits=splits, overwrite=overwrite)
     if as_json:
         print_json([_values(one) for one in found])
     elif not quiet:
@@ -43,25 +59,23 @@ def import_model(
         print(f"Next: autoseg_predict -m {found[-1].name} -d {found[-1].dataset} -i IN -o OUT")
 
 
-def _imported(
-    source: Path,
-    *,
-    name: str | None,
-    dataset: str | None,
-    previous: Path | None,
-    overwrite: bool,
-    workspace: Path | None,
-) -> "list[Installed]":
+def _check_exists(source: Path) -> None:
     if not source.exists():
-        raise ArtefactError(f"{source}: not found. Expected a model folder of nnU-Net or a file of autoseg_export.")
-    if source.is_dir():
-        from autoseg.interchange.nnunet_import import import_nnunet
+        raise ArtefactError(
+            f"{source}: not found. Expected a model folder of nnU-Net, its exported zip, or a file of autoseg_export."
+        )
 
-        place = open_workspace(workspace)
-        return import_nnunet(source, place, name=name, dataset=dataset, previous=previous, overwrite=overwrite)
+
+def _from_file(
+    file: Path, place: Workspace, *, name: str | None, dataset: str | None, splits: Path | None, overwrite: bool
+) -> "list[Installed]":
+    from autoseg.interchange.nnunet_zip import import_nnunet_zip, is_nnunet_zip
+
+    if is_nnunet_zip(file):
+        return import_nnunet_zip(file, place, name=name, dataset=dataset, splits=splits, overwrite=overwrite)
     from autoseg.interchange.archive_import import import_archive
 
-    return import_archive(source, open_workspace(workspace), name=name, dataset=dataset, overwrite=overwrite)
+    return import_archive(file, place, name=name, dataset=dataset, overwrite=overwrite)
 
 
 def _show(one: "Installed") -> None:

@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,7 @@ def read_manifest(path: Path) -> Manifest:
     Raises ArtefactError for a file that is no archive of a model, that a newer autoseg wrote, or that holds anything
     that a model has no use for: other names, paths, links, compressed or encrypted entries, too many or too large files.
     """
-    with _opened(path) as archive:
+    with opened(path) as archive:
         entries = archive.infolist()
         if MANIFEST not in archive.namelist():
             hint = "It is a model of nnU-Net: unpack it and import its folder." if _is_nnunet(entries) else _REMEDY
@@ -116,32 +117,34 @@ def unpack(path: Path, folder: Path) -> Manifest:
     Raises ArtefactError as `read_manifest` does, and for a file whose content is not what the manifest says.
     """
     manifest = read_manifest(path)
-    with _opened(path) as archive:
+    with opened(path) as archive:
         for name, expected in manifest.files.items():
             target = folder / name
-            with _readable(archive, name, path) as source, written_whole(target) as file:
-                _copy(source, file, expected.bytes, path=path, name=name)
+            with readable(archive, name, path) as source, written_whole(target) as file:
+                copy_exactly(source, file, expected.bytes, path=path, name=name)
             if file_digest(target) != expected.sha256:
                 raise ArtefactError(f"{path}: {name} is not what was exported: its SHA-256 differs. {_REMEDY}")
     return manifest
 
 
-def _opened(path: Path) -> zipfile.ZipFile:
+def opened(path: Path) -> zipfile.ZipFile:
+    """The zip archive at `path`. Raises ArtefactError for anything else."""
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
         raise ArtefactError(f"{path}: truncated, or not a file of autoseg_export ({error}). {_REMEDY}") from error
 
 
-def _readable(archive: zipfile.ZipFile, name: str, path: Path) -> IO[bytes]:
+def readable(archive: zipfile.ZipFile, name: str, path: Path) -> IO[bytes]:
+    """The entry `name` of the archive at `path`. Raises ArtefactError where it is damaged."""
     try:
         return archive.open(name)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         raise ArtefactError(f"{path}: {name} cannot be read ({error}). {_REMEDY}") from error
 
 
-def _copy(source: IO[bytes], target: IO[bytes], size: int, *, path: Path, name: str) -> None:
-    """Copy exactly `size` bytes."""
+def copy_exactly(source: IO[bytes], target: IO[bytes], size: int, *, path: Path, name: str) -> None:
+    """Copy exactly `size` bytes. Raises ArtefactError, naming the entry, where it has more or less, or is damaged."""
     left = size
     try:
         while piece := source.read(min(PIECE_BYTES, left + 1)):
@@ -149,7 +152,7 @@ def _copy(source: IO[bytes], target: IO[bytes], size: int, *, path: Path, name: 
             if left < 0:
                 break
             target.write(piece)
-    except (zipfile.BadZipFile, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
         raise ArtefactError(f"{path}: {name} is damaged ({error}). {_REMEDY}") from error
     if left:
         raise ArtefactError(f"{path}: {name} has another length than its manifest says. {_REMEDY}")

@@ -38,7 +38,8 @@ class _Unread:
 class NnunetCheckpoint:
     """What a checkpoint says that prediction needs; the weights under nnU-Net's names.
 
-    `mirror_axes` count the network's own axes. `epochs` is how many had been trained.
+    `mirror_axes` count the network's own axes. `epochs` is how many had been trained, `dataset_json` the content of the
+    dataset.json it was trained with, None where the checkpoint does not say.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class NnunetCheckpoint:
     trainer: str
     mirror_axes: tuple[int, ...]
     epochs: int
+    dataset_json: Mapping[str, Any] | None = None
 
 
 def read_checkpoint(path: Path) -> NnunetCheckpoint:
@@ -61,7 +63,8 @@ def read_checkpoint(path: Path) -> NnunetCheckpoint:
         found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise ArtefactError(f"{path}: expected a checkpoint of nnU-Net with the key network_weights, found {found:.200}.")
     init = content.get("init_args")
-    configuration = init.get("configuration") if isinstance(init, dict) else None
+    init = init if isinstance(init, dict) else {}
+    configuration = init.get("configuration")
     if not isinstance(configuration, str):
         raise ArtefactError(
             f"{path}: init_args.configuration: expected a name such as 3d_fullres, found {configuration!r}."
@@ -73,6 +76,7 @@ def read_checkpoint(path: Path) -> NnunetCheckpoint:
         trainer=str(content.get("trainer_name", "nnUNetTrainer")),
         mirror_axes=_axes(content.get("inference_allowed_mirroring_axes"), path),
         epochs=_epochs(content.get("current_epoch")),
+        dataset_json=_described(init),
     )
 
 
@@ -104,8 +108,8 @@ def _foreign_names(path: Path, error: Exception) -> list[str]:
 def _plain_name(name: object) -> str:
     """The name without what parallel training and compilation put in front."""
     text = str(name)
-    for prefix in _PREFIXES:
-        text = text.removeprefix(prefix)
+    while text.startswith(_PREFIXES):
+        text = text.partition(".")[2]
     return text
 
 
@@ -115,6 +119,11 @@ def _axes(value: object, path: Path) -> tuple[int, ...]:
     if not isinstance(value, tuple | list) or not all(type(axis) is int and 0 <= axis <= 2 for axis in value):
         raise ArtefactError(f"{path}: inference_allowed_mirroring_axes: expected axes out of 0, 1, 2, found {value!r:.80}.")
     return tuple(sorted(set(value)))
+
+
+def _described(init: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    found = init.get("dataset_json")
+    return found if isinstance(found, dict) else None
 
 
 def _epochs(value: object) -> int:

@@ -52,14 +52,15 @@ class Source:
 class NnunetModel:
     """A model folder of nnU-Net that has been understood.
 
-    `digest` changes with any of its files. `trainer` is the name of the class it was trained by. `notes` say what was
-    decided on the user's behalf.
+    `nnunet_dataset` is what nnU-Net calls its data set. `digest` changes with any of its files. `trainer` is the name
+    of the class it was trained by. `notes` say what was decided on the user's behalf.
     """
 
     folder: Path
     plan: Plan
     configuration: Configuration
     sources: tuple[Source, ...]
+    nnunet_dataset: str
     trainer: str
     digest: str
     notes: tuple[str, ...]
@@ -76,7 +77,12 @@ def read_folder(folder: Path, *, dataset: str | None = None) -> NnunetModel:
     sources, notes = _sources(folder)
     first = read_checkpoint(sources[0].path)
     plans = read_plans(read_json(plans_file), plans_file)
-    plan = _plan(plans, _object(dataset_file), first, files=(plans_file, dataset_file), dataset=dataset)
+    if dataset_file.is_file():
+        content = _object(dataset_file)
+    else:
+        content, dataset_file = _remembered(first, dataset_file), first.path
+        notes.append(f"no {DATASET_FILE} beside {PLANS_FILE}: took the one that {first.path.name} remembers")
+    plan = _plan(plans, content, first, files=(plans_file, dataset_file), dataset=dataset)
     configuration = plan.configurations[first.configuration]
     for source in sources:
         checkpoint = first if source.path == first.path else read_checkpoint(source.path)
@@ -92,8 +98,9 @@ def read_folder(folder: Path, *, dataset: str | None = None) -> NnunetModel:
         plan=plan,
         configuration=configuration,
         sources=tuple(sources),
+        nnunet_dataset=plans.dataset_name,
         trainer=first.trainer,
-        digest=_digest([plans_file, dataset_file, *(source.path for source in sources)]),
+        digest=_digest(tuple(dict.fromkeys((plans_file, dataset_file, *(source.path for source in sources))))),
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -115,12 +122,10 @@ def previous_folder(model: NnunetModel) -> Path | None:
 
 
 def _expected(folder: Path) -> tuple[Path, Path]:
-    """The two JSON files that every model folder has."""
-    if is_nnunet_folder(folder) and (folder / DATASET_FILE).is_file():
-        return folder / PLANS_FILE, folder / DATASET_FILE
-    what = f"{folder}: no {DATASET_FILE if is_nnunet_folder(folder) else PLANS_FILE}"
+    """The two JSON files that every model folder has; the second may be missing."""
     if is_nnunet_folder(folder):
-        raise ArtefactError(f"{what}. nnU-Net keeps it beside {PLANS_FILE}: copy it there.")
+        return folder / PLANS_FILE, folder / DATASET_FILE
+    what = f"{folder}: no {PLANS_FILE}"
     if (folder / "plans.pkl").is_file() or (folder.parent / "plans.pkl").is_file():
         raise ArtefactError(f"{what}, but plans.pkl: this is a model of nnU-Net 1. Only models of version 2 can be read.")
     if is_nnunet_folder(folder.parent):
@@ -130,6 +135,13 @@ def _expected(folder: Path) -> tuple[Path, Path]:
         f"Give one of the models in it: {', '.join(inner)}." if inner else f"Expected {PLANS_FILE}, {DATASET_FILE}, fold_X."
     )
     raise ArtefactError(f"{what if folder.is_dir() else f'{folder}: no such folder'}. {hint}")
+
+
+def _remembered(checkpoint: NnunetCheckpoint, missing: Path) -> Mapping[str, Any]:
+    """The dataset.json that a checkpoint carries."""
+    if checkpoint.dataset_json is None:
+        raise ArtefactError(f"{missing.parent}: no {DATASET_FILE}. nnU-Net keeps it beside {PLANS_FILE}: copy it there.")
+    return checkpoint.dataset_json
 
 
 def _object(file: Path) -> Mapping[str, Any]:

@@ -145,10 +145,12 @@ def _resample_classes(classes: NDArray[np.int16], new_shape: Sequence[int], *, o
     """The class with the largest share of each voxel."""
     if classes.shape == tuple(new_shape):
         return classes
-    nearest = classes[np.ix_(*(nearest_indices(old, new) for old, new in zip(classes.shape, new_shape, strict=True)))]
+    nearest: NDArray[np.int16] = classes[
+        np.ix_(*(nearest_indices(old, new) for old, new in zip(classes.shape, new_shape, strict=True)))
+    ]
     if order == 0:
         return nearest
-    found = nearest.copy()
+    found: NDArray[np.int16] = nearest.copy()
     largest = np.zeros(new_shape, dtype=np.float32)
     for value, box in _boxes(classes):
         part, share = _resample_mask(classes[box] == value, box, shape=classes.shape, new_shape=new_shape, order=order)

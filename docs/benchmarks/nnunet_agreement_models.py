@@ -27,6 +27,7 @@ CASES = 4
 STEPS = 60
 LABELS = {"background": 0, "edema": 1, "core": 2, "enhancing": 3}
 REGIONS = {"background": 0, "whole": [1, 2, 3], "inner": [2, 3], "enhancing": [3]}
+KIDNEY = {"background": 0, "kidney": [1, 2, 3], "masses": [2, 3], "tumour": 2}
 ORDERS = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
 
 
@@ -112,6 +113,7 @@ BRATS = {"scheme": "ZScoreNormalization", "channels": 4, "use_mask": True}
 MODELS = {
     "brats_regions": {
         "labels": REGIONS,
+        "order": [1, 2, 3],
         "scan": {"shape": (70, 84, 76), "spacing": (1, 1, 1), "channels": 4, "kind": "mr"},
         "3d_fullres": configuration(3, spacing=[1, 1, 1], patch=[40, 48, 40], **cube(4), **BRATS),
     },
@@ -154,6 +156,14 @@ MODELS = {
         "scan": {"shape": (60, 66, 72), "spacing": (1.5, 1, 1.2), "channels": 1, "kind": "mr"},
         "3d_fullres": configuration(3, spacing=[1.3, 1.1, 1.1], patch=[32, 40, 40], **cube(3), **MR),
     },
+    "regions_order": {
+        "labels": KIDNEY,
+        "order": [1, 3, 2],
+        "names": {"0": ""},
+        "turned": "tilted",
+        "scan": {"shape": (60, 66, 72), "spacing": (1.2, 0.9, 0.9), "channels": 1, "kind": "mr"},
+        "3d_fullres": configuration(3, spacing=[1.1, 1.0, 1.0], patch=[32, 40, 40], **cube(3), **MR),
+    },
     "pictures": {
         "reader": "NaturalImage2DIO",
         "ending": ".png",
@@ -161,6 +171,12 @@ MODELS = {
         "2d": configuration(2, spacing=[1.0, 1.0], patch=[64, 80], **cube(4, 2), **MR),
     },
 }
+
+
+def tilted():
+    """The axes of a scan whose gantry is turned by 20 degrees and tilted by 10."""
+    (a, b), (c, d) = ((np.cos(angle), np.sin(angle)) for angle in np.radians((20, 10)))
+    return np.array([[a, -b, 0], [b, a, 0], [0, 0, 1]]) @ np.array([[1, 0, 0], [0, c, -d], [0, d, c]])
 
 
 def written(image, path, *, spacing, orientation):
@@ -172,7 +188,9 @@ def written(image, path, *, spacing, orientation):
     itk = SimpleITK.GetImageFromArray(image)
     itk.SetSpacing([float(s) for s in spacing[::-1]])
     itk.SetOrigin([7.0, -3.0, 12.0])
-    SimpleITK.WriteImage(SimpleITK.DICOMOrient(itk, orientation), str(path))
+    if orientation == "tilted":
+        itk.SetDirection(tilted().ravel())
+    SimpleITK.WriteImage(itk if orientation == "tilted" else SimpleITK.DICOMOrient(itk, orientation), str(path))
     return str(path)
 
 
@@ -182,7 +200,8 @@ def write_scans(model, folder):
     for case in range(CASES):
         shape = what["shape"] if what["shape"][0] == 1 else tuple(n + 3 * case for n in what["shape"])
         channels, labels = scan(case, **{**what, "shape": shape})
-        how = {"spacing": what["spacing"], "orientation": "PIR" if model.get("turned") and case % 2 else "LPS"}
+        turned = {"tilted": "tilted", True: ("LPS", "PIR")[case % 2]}.get(model.get("turned"), "LPS")
+        how = {"spacing": what["spacing"], "orientation": turned}
         scale = 0.25 if ending == ".png" else 1
         paths = [
             written(image * scale, folder / "images" / f"case{case}_{index:04d}{ending}", **how)
@@ -210,13 +229,13 @@ def plans_of(name, model):
     }
     kind = "CT" if model["scan"]["kind"] == "ct" else "MR"
     dataset = {
-        "channel_names": {str(i): kind for i in range(model["scan"]["channels"])},
+        "channel_names": model.get("names", {str(i): kind for i in range(model["scan"]["channels"])}),
         "labels": model.get("labels", LABELS),
         "numTraining": CASES,
         "file_ending": model.get("ending", ".nii.gz"),
     }
-    if dataset["labels"] is REGIONS:
-        dataset["regions_class_order"] = [1, 2, 3]
+    if "order" in model:
+        dataset["regions_class_order"] = model["order"]
     return plans, dataset
 
 
@@ -253,7 +272,7 @@ def train(network, cases, *, patch, regions, seed):
         x, y = data[(slice(None), *box)][None], seg[box][None]
         logits = network(x)
         if regions:
-            target = torch.stack([y >= 1, y >= 2, y >= 3], 1).float()
+            target = torch.stack([torch.isin(y, torch.tensor(region)) for region in regions], 1).float()
             loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, target)
         else:
             loss = torch.nn.functional.cross_entropy(logits, y)
@@ -288,6 +307,7 @@ def make(name, out):
     plans, dataset = plans_of(name, model)
     manager = PlansManager(copy.deepcopy(plans))
     labels = manager.get_label_manager(dataset)
+    regions = labels.foreground_regions if labels.has_regions else None
     for key in plans["configurations"]:
         config = manager.get_configuration(key)
         previous = config.previous_stage_name is not None
@@ -302,7 +322,7 @@ def make(name, out):
                 labels.num_segmentation_heads,
                 enable_deep_supervision=False,
             )
-            loss = train(network, data, patch=config.patch_size, regions=labels.has_regions, seed=fold)
+            loss = train(network, data, patch=config.patch_size, regions=regions, seed=fold)
             (place / f"fold_{fold}").mkdir(parents=True, exist_ok=True)
             checkpoint = {
                 "network_weights": network.state_dict(),

@@ -292,3 +292,64 @@ def test_a_folder_that_is_no_model_says_where_one_may_be(tmp_path, workspace):
     ):
         with pytest.raises(AutosegError, match=message):
             import_nnunet(folder, workspace)
+
+
+def test_without_dataset_json_the_one_in_the_checkpoint_is_taken(tmp_path, workspace):
+    network = write_nnunet_model(tmp_path / "m")
+    described = json.loads((tmp_path / "m" / "dataset.json").read_text())
+    (tmp_path / "m" / "dataset.json").unlink()
+    with pytest.raises(ArtefactError, match=r"no dataset\.json\. nnU-Net keeps it beside plans\.json"):
+        import_nnunet(tmp_path / "m", workspace)
+    checkpoint = checkpoint_of(network)
+    checkpoint["init_args"]["dataset_json"] = described
+    torch.save(checkpoint, tmp_path / "m" / "fold_0" / "checkpoint_final.pth")
+    found = import_nnunet(tmp_path / "m", workspace)[-1]
+    assert found.notes == ("no dataset.json beside plans.json: took the one that checkpoint_final.pth remembers",)
+    assert [label.name for label in open_model(found.path).plan.labels.foreground] == ["edema", "core"]
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_prefixes_of_parallel_training_and_compilation_are_taken_off(tmp_path, workspace, prefix):
+    network = write_nnunet_model(tmp_path / "m")
+    checkpoint = checkpoint_of(network)
+    checkpoint["network_weights"] = {prefix + name: tensor for name, tensor in checkpoint["network_weights"].items()}
+    torch.save(checkpoint, tmp_path / "m" / "fold_0" / "checkpoint_final.pth")
+    model = imported(tmp_path / "m", workspace)
+    torch.testing.assert_close(dict(load_network(model, "0").state_dict()), dict(network.state_dict()))
+
+
+def test_checkpoints_in_torchs_older_format_in_half_precision_are_read(tmp_path, workspace):
+    network = write_nnunet_model(tmp_path / "m").half()
+    file = tmp_path / "m" / "fold_0" / "checkpoint_final.pth"
+    torch.save(checkpoint_of(network), file, _use_new_zipfile_serialization=False)
+    found = load_network(imported(tmp_path / "m", workspace), "0").state_dict()
+    torch.testing.assert_close(dict(found), dict(network.float().state_dict()))
+
+
+def test_keys_that_nobody_knows_and_a_channel_without_a_name_do_no_harm(tmp_path, workspace):
+    def change(plans):
+        plans["written_by"] = "someone"
+        plans["configurations"]["3d_fullres"]["comment"] = {"a": [1]}
+
+    described = {
+        "channel_names": {"0": ""},
+        "licence": "none",
+        "description": "x",
+        "overwrite_image_reader_writer": "NibabelIO",
+    }
+    write_nnunet_model(tmp_path / "m", change=change, dataset=described)
+    assert len(imported(tmp_path / "m", workspace).plan.channels) == 1
+
+
+def test_values_with_gaps_are_written_as_dataset_json_has_them(tmp_path, workspace):
+    write_nnunet_model(tmp_path / "m", labels={"background": 0, "b": 7, "a": 2})
+    assert [label.value for label in imported(tmp_path / "m", workspace).plan.labels.foreground] == [2, 7]
+
+
+def test_best_weights_are_taken_where_they_are_asked_for(tmp_path, workspace):
+    final = write_nnunet_model(tmp_path / "m")
+    best = network_for(spec_of(), seed=9)
+    torch.save(checkpoint_of(best), tmp_path / "m" / "fold_0" / "checkpoint_best.pth")
+    model = imported(tmp_path / "m", workspace)
+    for which, network in (("final", final), ("best", best)):
+        torch.testing.assert_close(dict(load_network(model, "0", which=which).state_dict()), dict(network.state_dict()))
