@@ -31,3 +31,15 @@ def hexadecimal(colour: Colour) -> str:
     """The colour as #rrggbb."""
     red, green, blue = colour
     return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def contrast(first: Colour, second: Colour) -> float:
+    """How well one can be read on the other, 1 to 21; text needs 4.5. Source: WCAG 2.2, contrast ratio."""
+    dark, light = sorted((_luminance(first), _luminance(second)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: Colour) -> float:
+    """Relative luminance, 0 to 1."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in (c / 255 for c in colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -38,6 +38,7 @@ def draw_curves(folds: Sequence[FoldRun]) -> bytes:
         panel.legend(fontsize="small")
     for panel in (iou, rate):
         panel.set_xlabel("epoch")
+        panel.xaxis.get_major_locator().set_params(integer=True)
     return png(figure)
 
 

@@ -59,7 +59,12 @@ def open_scene(sources: Sources, case_id: str, *, scheme: LabelScheme) -> Scene:
     assert prediction is not None, "checked above"
     assert reference is not None, "checked above"
     predicted, geometry = read_labels(prediction)
-    truth, _ = read_labels(reference)
+    truth, own = read_labels(reference)
+    if geometry.shape != own.shape:
+        raise EvaluationError(
+            f"case {case_id}: the shape of {prediction} is {geometry.shape}, that of {reference} is {own.shape}. One "
+            "of them has changed since the evaluation: predict and evaluate again."
+        )
     grey = _grey(sources, case_id, geometry)
     found, expected = (_clean(scheme.encode(values), scheme) for values in (predicted, truth))
     if geometry.is_flat:

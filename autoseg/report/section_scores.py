@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from autoseg.errors import AutosegError
 from autoseg.evaluation.metrics import about
+from autoseg.evaluation.run import CASES_FILE
 from autoseg.evaluation.scores import CaseScores
 from autoseg.evaluation.summary import Summary
 from autoseg.evaluation.table import MEAN, interval_text, summary_rows
@@ -15,6 +17,8 @@ from autoseg.report.statistics import Pairs, agreement, confusion_shares, draw_a
 CROSS_VALIDATED = ("dice", "nsd", "hd95_mm", "assd_mm", "sensitivity", "specificity", "precision")
 PER_CASE = ("dice", "iou", "nsd", "hd95_mm", "assd_mm", "sensitivity", "precision", "difference_ml", "lesion_f1_2026")
 """Metrics of the two tables, in order; the files hold all."""
+MOST_ROWS = 15_000
+"""Rows of the table of cases: with more the page would be too large to be sent by mail."""
 
 
 def cross_validation(sources: Sources) -> list[Block]:
@@ -41,9 +45,17 @@ def cross_validation(sources: Sources) -> list[Block]:
     untested = [fold.name for fold in sources.folds if fold.evaluation is None]
     if untested:
         blocks.append(Text(f"Not evaluated, so not in these means: fold {', '.join(untested)}."))
-    if evaluation.missing:
-        blocks.append(Text(f"References without a prediction, left out: {', '.join(evaluation.missing)}."))
-    return blocks
+    return [*blocks, *_left_out(sources)]
+
+
+def _left_out(sources: Sources) -> list[Block]:
+    """The cases that are in no mean, by name."""
+    evaluation = sources.evaluation
+    assert evaluation is not None, "asked for where there is one"
+    groups = {f"held-out cases of fold {fold.name} without a score": fold.unscored for fold in sources.folds}
+    groups["references without a prediction"] = evaluation.missing
+    groups["predictions without a reference"] = evaluation.extra
+    return [Text(f"Left out, {what}: {', '.join(cases)}.") for what, cases in groups.items() if cases]
 
 
 def per_case(sources: Sources) -> list[Block]:
@@ -60,7 +72,10 @@ def per_case(sources: Sources) -> list[Block]:
     ]
     caption = "Cases from the lowest mean Dice to the highest. Choose a heading to sort by it."
     headings = ("case", "structure", *(about(metric).heading for metric in shown))
-    return [Table(caption, headings, rows, is_sortable=True)]
+    blocks: list[Block] = [Table(caption, headings, rows[:MOST_ROWS], is_sortable=True)]
+    if len(rows) > MOST_ROWS:
+        blocks.append(Text(f"These are the first {MOST_ROWS} of {len(rows)} rows; {CASES_FILE} holds all."))
+    return blocks
 
 
 def overlays(sources: Sources) -> list[Block]:
@@ -72,7 +87,11 @@ def overlays(sources: Sources) -> list[Block]:
         if case_id not in sources.predictions or sources.reference(case_id) is None:
             blocks.append(Text(f"{name} case {case_id}: its label maps are not where the evaluation found them."))
             continue
-        scene = open_scene(sources, case_id, scheme=evaluation.scheme)
+        try:
+            scene = open_scene(sources, case_id, scheme=evaluation.scheme)
+        except AutosegError as error:
+            blocks.append(Text(f"{name} case {case_id} cannot be drawn: {error}"))
+            continue
         scores = next(case for case in evaluation.cases if case.id == case_id)
         parts = [f"{n} {number_text(s.metrics['dice'], 3)}" for n, s in scores.structures.items()]
         title = f"{name} case: {case_id}, mean Dice {number_text(scores.mean_dice, 3)} ({', '.join(parts)})"
@@ -143,7 +162,9 @@ def _summary_cell(summary: Summary, metric: str, name: str) -> Cell:
         return Cell("–")
     decimals = about(metric).decimals
     counted = "" if name == MEAN else f" ({summary.counted})"
-    return Cell(f"{summary.mean:.{decimals}f}{interval_text(summary, decimals)}{counted}", summary.mean)
+    # The interval stays together, on a line of its own where there is little room.
+    spread = f"{interval_text(summary, decimals)}{counted}".strip().replace(" ", "\N{NO-BREAK SPACE}")
+    return Cell(f"{summary.mean:.{decimals}f} {spread}".rstrip(), summary.mean)
 
 
 def _evaluated_folds(sources: Sources) -> str:

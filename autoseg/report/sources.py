@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from autoseg.artefacts import load
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.readers import image_stem, is_image
+from autoseg.data.splits import Splits
 from autoseg.errors import ArtefactError, EvaluationError
 from autoseg.evaluation.evaluate import Evaluation, summed_up
 from autoseg.evaluation.run import EVALUATION_FILE
@@ -19,7 +20,15 @@ from autoseg.planning.plan import Plan
 from autoseg.prediction.report import REPORT_FILE, PredictionReport
 from autoseg.survival.model import SurvivalModel
 from autoseg.survival.run import open_survival_model
-from autoseg.training.model_folder import CARD_FILE, FOLD_FILE, PLAN_FILE, VALIDATION_FOLDER, FoldCard, ModelCard
+from autoseg.training.model_folder import (
+    CARD_FILE,
+    FOLD_FILE,
+    PLAN_FILE,
+    SPLITS_FILE,
+    VALIDATION_FOLDER,
+    FoldCard,
+    ModelCard,
+)
 from autoseg.workspace import DatasetFolder
 
 HISTORY_FILE = "history.jsonl"
@@ -34,7 +43,10 @@ Epoch = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class FoldRun:
-    """One fold of a model: what is stored of its training, and of its held-out cases."""
+    """One fold of a model: what is stored of its training, and of its held-out cases.
+
+    `unscored` are the held-out cases that its evaluation does not hold.
+    """
 
     name: str
     folder: Path
@@ -42,6 +54,7 @@ class FoldRun:
     history: tuple[Epoch, ...]
     evaluation: Evaluation | None
     prediction: PredictionReport | None
+    unscored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -183,24 +196,36 @@ def pooled(evaluations: Sequence[Evaluation]) -> Evaluation:
         metrics=first.metrics,
         predictions=str(Path(first.predictions).parent.parent),
         references=first.references,
+        extra=sorted(case for one in evaluations for case in one.extra),
+        missing=sorted(case for one in evaluations for case in one.missing),
     )
 
 
 def _folds(model: Path, reader: _Reader) -> tuple[FoldRun, ...]:
+    splits = reader.read(Splits, model / SPLITS_FILE, remake=TRAIN_AGAIN, is_needed=True)
     found = []
     for folder in sorted(path for path in model.glob("fold_*") if path.is_dir()):
-        held_out = folder / VALIDATION_FOLDER
+        held_out, name = folder / VALIDATION_FOLDER, folder.name.removeprefix("fold_")
+        evaluation = reader.read(Evaluation, held_out / EVALUATION_FILE, remake="autoseg_evaluate -f FOLD")
         found.append(
             FoldRun(
-                name=folder.name.removeprefix("fold_"),
+                name=name,
                 folder=folder,
                 card=reader.read(FoldCard, folder / FOLD_FILE, remake=TRAIN_AGAIN, is_needed=True),
                 history=reader.history(folder / HISTORY_FILE),
-                evaluation=reader.read(Evaluation, held_out / EVALUATION_FILE, remake="autoseg_evaluate -f FOLD"),
+                evaluation=evaluation,
                 prediction=reader.read(PredictionReport, held_out / REPORT_FILE, remake=TRAIN_AGAIN),
+                unscored=_unscored(splits, name, evaluation),
             )
         )
     return tuple(found)
+
+
+def _unscored(splits: Splits | None, fold: str, evaluation: Evaluation | None) -> tuple[str, ...]:
+    if splits is None or evaluation is None or fold not in splits.names:
+        return ()
+    scored = {case.id for case in evaluation.cases}
+    return tuple(case for case in splits.fold(fold)[1] if case not in scored)
 
 
 def _report_file(folder: Path, evaluation: Evaluation) -> Path:

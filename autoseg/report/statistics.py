@@ -1,13 +1,19 @@
 """Pictures of how labels are confused and how volumes agree."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoseg.colours import hexadecimal, structure_colour
+from autoseg.colours import contrast, hexadecimal, structure_colour
 from autoseg.evaluation.scores import CaseScores
 from autoseg.report.drawing import new_figure, png
+
+SHARES = "cividis"
+"""The colours of shares, which the colour-blind see as others do."""
+MOST_NUMBERED = 20
+"""Up to so many labels the picture of their confusion shows numbers."""
 
 Pairs = NDArray[np.float64]
 """Volumes in ml, (case, [prediction, reference])."""
@@ -24,17 +30,29 @@ def confusion_shares(cases: Sequence[CaseScores]) -> NDArray[np.float64]:
     return shares
 
 
+def ink_on(share: float) -> Literal["black", "white"]:
+    """What can be read better on the colour of a share (0 to 1; NaN is drawn as 0)."""
+    from matplotlib import colormaps
+
+    red, green, blue, _ = colormaps[SHARES](float(np.nan_to_num(share)), bytes=True)
+    colour = int(red), int(green), int(blue)
+    return "black" if contrast(colour, (0, 0, 0)) > contrast(colour, (255, 255, 255)) else "white"
+
+
 def draw_confusion(shares: NDArray[np.float64], names: Sequence[str]) -> bytes:
     """The shares as a coloured table, PNG."""
-    figure = new_figure(1.6 + 0.95 * len(names), 1.2 + 0.7 * len(names))
+    # Cells wide enough for numbers would make a picture of many labels metres wide.
+    is_small = len(names) <= MOST_NUMBERED
+    width, height, size = (0.95, 0.7, 10) if is_small else (0.16, 0.16, 7)
+    figure = new_figure(1.6 + width * len(names), 1.2 + height * len(names))
     axes = figure.subplots()
-    axes.imshow(np.nan_to_num(shares), cmap="cividis", vmin=0, vmax=1, aspect="auto")
-    for row, column in np.ndindex(*shares.shape):
+    axes.imshow(np.nan_to_num(shares), cmap=SHARES, vmin=0, vmax=1, aspect="auto")
+    for row, column in np.ndindex(*shares.shape) if is_small else ():
         value = shares[row, column]
         text = "–" if np.isnan(value) else f"{100 * value:.1f} %"
-        axes.text(column, row, text, ha="center", va="center", color="black" if value > 0.5 else "white", fontsize=9)
-    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
-    axes.set_yticks(range(len(names)), names)
+        axes.text(column, row, text, ha="center", va="center", color=ink_on(value), fontsize=9)
+    axes.set_xticks(range(len(names)), names, rotation=30 if is_small else 90, ha="right", fontsize=size)
+    axes.set_yticks(range(len(names)), names, fontsize=size)
     axes.set_xlabel("prediction")
     axes.set_ylabel("reference")
     return png(figure)

@@ -118,6 +118,13 @@ def test_an_unknown_value_is_refused_with_case_and_file(folders):
         evaluate(*folders, labels=BRATS, workers=1)
 
 
+def test_a_label_scheme_of_another_data_set_is_refused_with_both_files_and_what_to_name(folders):
+    other = LabelScheme(labels=(Label(name="background", value=0), Label(name="organ", value=1)))
+    with pytest.raises(EvaluationError, match=r"(?s)2 of 2 cases.*case a: .*value 2 \(4 voxels\).*predictions/a.*-d D"):
+        evaluate(*folders, labels=other, workers=1)
+    assert not (folders[0] / "evaluation.json").exists()
+
+
 def test_every_case_that_cannot_be_evaluated_is_named_at_once(folders):
     write_labels(folders[0] / "a.nii.gz", labels(value=3), grid())
     (folders[0] / "b.nii.gz").write_bytes(b"no image")
@@ -155,6 +162,8 @@ def test_folders_without_labels_or_without_common_cases_are_refused(folders, tmp
     (tmp_path / "empty").mkdir()
     with pytest.raises(EvaluationError, match="no label file"):
         evaluate(tmp_path / "empty", folders[1], workers=1)
+    with pytest.raises(EvaluationError, match=r"references: no label file in .*empty"):
+        evaluate(folders[0], tmp_path / "empty", workers=1)
     write_labels(tmp_path / "other" / "z.nii.gz", labels(), grid())
     with pytest.raises(EvaluationError, match=r"predictions are z; references are a, b"):
         evaluate(tmp_path / "other", folders[1], workers=1)

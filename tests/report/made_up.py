@@ -8,6 +8,7 @@ from autoseg.artefacts import save
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.image import Geometry
 from autoseg.data.readers import write_image, write_labels
+from autoseg.data.splits import Fold, Splits
 from autoseg.evaluation.run import evaluate
 from autoseg.training.model_folder import FoldCard, ModelCard
 from autoseg.workspace import open_workspace
@@ -50,6 +51,9 @@ def planned_and_trained(root, *, epochs=3):
         name="m", dataset="d", configuration="3d_fullres", autoseg_version="9.9", made_from={"dataset": "ffff"}
     )
     save(card, model / "model.json")
+    halves = ("a", "b"), ("c", "d")
+    splits = Splits(folds=tuple(Fold(train=halves[1 - fold], validation=halves[fold]) for fold in (0, 1)))
+    save(splits, model / "splits.json")
     for fold, cases in (("0", "ab"), ("1", "cd")):
         place = model / f"fold_{fold}"
         save(_fold_card(fold, epochs), place / "fold.json")
@@ -58,9 +62,14 @@ def planned_and_trained(root, *, epochs=3):
         for shift, case in enumerate(cases):
             held_out = place / "validation" / f"{case}.nii.gz"
             write_labels(held_out, tumour(shift if fold == "0" else shift + 2, core=1 if case == "d" else 4), GRID)
-        references = {case: root / "raw" / "labels" / f"{case}.nii.gz" for case in cases}
-        evaluate(place / "validation", lambda _, found=references: found, labels=BRATS, workers=1)
+        evaluate_again(root, place / "validation", cases)
     return folder, model
+
+
+def evaluate_again(root, folder, cases):
+    """Evaluate the predictions of these cases, and write what they are worth beside them."""
+    references = {case: root / "raw" / "labels" / f"{case}.nii.gz" for case in cases}
+    evaluate(folder, lambda _: references, labels=BRATS, workers=1)
 
 
 def _fold_card(fold, epochs):

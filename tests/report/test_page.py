@@ -1,13 +1,22 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
+from matplotlib import colormaps
 
-from autoseg.artefacts import load
+from autoseg.artefacts import load, save
+from autoseg.colours import contrast
+from autoseg.data.image import Geometry
+from autoseg.data.readers import write_labels
 from autoseg.evaluation.evaluate import Evaluation
 from autoseg.report.page import LARGEST_BYTES, render
+from autoseg.report.section_scores import MOST_ROWS, per_case
+from autoseg.report.sections import Section
 from autoseg.report.sources import of_dataset, of_predictions
-from tests.report.made_up import planned_and_trained
+from autoseg.report.statistics import SHARES, ink_on
+from tests.report.made_up import GRID, evaluate_again, planned_and_trained
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +77,7 @@ def test_the_scores_are_those_of_the_stored_evaluations(trained, page):
     mean = sum(dice.values()) / 4
     rows = table(page, "over 4 cases: the held-out cases of folds 0, 1")
     whole = next(row for row in rows if row[0] == "WT")
-    assert re.match(rf"{mean:.3f} \[\d\.\d+, \d\.\d+\] \(4\)$", whole[1])
+    assert re.match(rf"{mean:.3f} \[\d\.\d+,\s\d\.\d+\]\s\(4\)$", whole[1])
     by_fold = table(page, "Mean Dice of each fold")
     assert [row[2] for row in by_fold[1:]] == [f"{one.regions['WT']['dice'].mean:.3f}" for one in stored]
 
@@ -112,6 +121,63 @@ def test_a_damaged_artefact_stands_on_top_by_name_and_in_no_mean(tmp_path):
     assert "line 2 is no JSON" in page
     assert "over 2 cases: the held-out cases of fold 0" in page
     assert "Not evaluated, so not in these means: fold 1." in page
+
+
+def test_cases_that_are_in_no_mean_are_named(tmp_path):
+    folder, model = planned_and_trained(tmp_path)
+    held_out = model / "fold_1" / "validation"
+    (held_out / "d.nii.gz").unlink()
+    evaluate_again(tmp_path, held_out, "c")
+    stored = load(Evaluation, held_out / "evaluation.json", remake="-")
+    save(stored.model_copy(update={"missing": ("y",), "extra": ("z",)}), held_out / "evaluation.json")
+    page = render(of_dataset(folder, model))
+    assert "over 3 cases: the held-out cases of folds 0, 1" in page
+    assert "Left out, held-out cases of fold 1 without a score: d." in page
+    assert "Left out, references without a prediction: y." in page
+    assert "Left out, predictions without a reference: z." in page
+
+
+def test_a_case_whose_files_have_changed_is_named_where_its_picture_would_be(tmp_path):
+    folder, model = planned_and_trained(tmp_path)
+    (model / "fold_1" / "validation" / "d.nii.gz").write_bytes(b"no image")
+    larger = Geometry((9, 12, 10), GRID.spacing_mm, GRID.affine)
+    write_labels(model / "fold_0" / "validation" / "a.nii.gz", np.zeros((9, 12, 10), dtype=np.uint8), larger)
+    page = render(of_dataset(folder, model))
+    assert re.search(r"worst case d cannot be drawn: .*validation/d\.nii\.gz", page)
+    assert re.search(r"best case a cannot be drawn: .*a\.nii\.gz is \(9, 12, 10\)", page)
+    assert "median case: c" in page
+
+
+def test_a_page_on_thousands_of_cases_can_still_be_sent_by_mail(trained):
+    sources = of_dataset(*trained)
+    few = sources.evaluation.cases
+    count = MOST_ROWS // 3 + 1
+    many = [few[index % 4].model_copy(update={"id": f"case_{index:05}"}) for index in range(count)]
+    cases = Section("cases", "Every case", per_case)
+    blocks = per_case(replace(sources, evaluation=sources.evaluation.model_copy(update={"cases": tuple(many)})))
+    assert len(blocks[0].rows) == MOST_ROWS
+    assert blocks[1].text == f"These are the first {MOST_ROWS} of {3 * count} rows; per_case.csv holds all."
+    nothing = sources.evaluation.model_copy(update={"cases": ()})
+    empty = len(render(replace(sources, evaluation=nothing), sections=[cases]))
+    a_row = (len(render(sources, sections=[cases])) - empty) / 12
+    assert MOST_ROWS * a_row < 0.8 * LARGEST_BYTES
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_can_be_read_on_their_grounds(page, scheme):
+    parts = page.split("@media (prefers-color-scheme: dark)")
+    named = re.findall(r"--(\w+): #(\w{6})", parts[scheme == "dark"].partition("}")[0])
+    colours = {name: tuple(bytes.fromhex(digits)) for name, digits in named}
+    for ground in ("paper", "band"):
+        for text in ("ink", "soft", "link", "alarm"):
+            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+
+
+def test_numbers_can_be_read_on_the_colours_of_a_confusion():
+    for share in np.linspace(0, 1, 101):
+        ground = tuple(int(part) for part in colormaps[SHARES](share, bytes=True)[:3])
+        ink = (0, 0, 0) if ink_on(share) == "black" else (255, 255, 255)
+        assert contrast(ground, ink) >= 4.5
 
 
 def test_names_are_text_and_never_commands(trained):
