@@ -18,7 +18,7 @@ from autoseg.data.dataset import Case, Dataset
 from autoseg.data.readers import read_header
 from autoseg.errors import ArtefactError
 from autoseg.evaluation.evaluate import Evaluation
-from autoseg.evaluation.pairing import Files
+from autoseg.evaluation.pairing import references_of
 from autoseg.evaluation.run import CASES_FILE, EVALUATION_FILE
 from autoseg.evaluation.run import evaluate as evaluate_folder
 from autoseg.planning.plan import Configuration, Plan
@@ -114,7 +114,7 @@ class _Job:
             return stored
         return evaluate_folder(
             self.output,
-            partial(_references, self.dataset, ids),
+            lambda _predicted: references_of(self.dataset, ids),
             labels=self.model.plan.labels,
             workers=workers,
             progress=progress,
@@ -153,11 +153,6 @@ class _Job:
             model_digest=folds_digest(model, [self.fold]),
             notes=["cases that the fold was not trained on"],
         )
-
-
-def _references(dataset: Dataset, ids: Sequence[str], _predicted: Sequence[str]) -> Files:
-    found = {id_: _case(dataset, id_).label_path(dataset.folder) for id_ in ids}
-    return {id_: path for id_, path in found.items() if path is not None}
 
 
 def _case(dataset: Dataset, id_: str) -> Case:

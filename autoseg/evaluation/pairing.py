@@ -1,6 +1,6 @@
 """Which prediction belongs to which reference."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,8 +54,7 @@ def dataset_references(dataset: Dataset, predicted: Iterable[str], *, whole: boo
     """The label files of a data set that `predicted` cases should be held against.
 
     Training and test cases are two groups: the whole of each group of which a case was predicted, or, unless `whole`, the
-    predicted cases alone. Raises EvaluationError
-    when the data set has labels for none of the predicted cases.
+    predicted cases alone. Raises EvaluationError when the data set has labels for none of the predicted cases.
     """
     wanted = set(predicted)
     groups = [
@@ -71,6 +70,12 @@ def dataset_references(dataset: Dataset, predicted: Iterable[str], *, whole: boo
             "Name a folder with their references with -r."
         )
     return touched
+
+
+def references_of(dataset: Dataset, ids: Collection[str]) -> Files:
+    """The label files of these training cases; a case that has none is left out."""
+    found = {case.id: case.label_path(dataset.folder) for case in dataset.cases if case.id in ids}
+    return {id_: path for id_, path in found.items() if path is not None}
 
 
 def match(predictions: Files, references: Files, *, allow_missing: bool) -> Pairing:

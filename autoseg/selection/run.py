@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from autoseg.artefacts import load, refuse_unwritable, save
 from autoseg.data.dataset import Dataset
 from autoseg.evaluation.evaluate import Evaluation
-from autoseg.evaluation.pairing import Files, label_files
+from autoseg.evaluation.pairing import label_files, references_of
 from autoseg.evaluation.run import evaluate
 from autoseg.progress import SILENT, Progress
 from autoseg.selection.candidates import MOST_MEMBERS, Candidate, candidates
@@ -60,7 +59,7 @@ def _evaluated(
 ) -> Evaluation:
     return evaluate(
         predictions,
-        partial(_references, dataset, _held_out(candidate)),
+        lambda _predicted: references_of(dataset, _held_out(candidate)),
         labels=candidate.models[0].plan.labels,
         metrics=METRICS,
         workers=workers,
@@ -68,18 +67,9 @@ def _evaluated(
     )
 
 
-def _held_out(candidate: Candidate) -> list[str]:
+def _held_out(candidate: Candidate) -> set[str]:
     splits = candidate.models[0].splits
-    return [id_ for fold in candidate.folds for id_ in splits.fold(fold)[1]]
-
-
-def _references(dataset: Dataset, ids: Sequence[str], _predicted: Sequence[str]) -> Files:
-    wanted = set(ids)
-    return {
-        case.id: path
-        for case in dataset.cases
-        if case.id in wanted and (path := case.label_path(dataset.folder)) is not None
-    }
+    return {id_ for fold in candidate.folds for id_ in splits.fold(fold)[1]}
 
 
 def _corrections(
@@ -87,7 +77,7 @@ def _corrections(
 ) -> list[Correction]:
     splits = candidate.models[0].splits
     fold_of = {id_: fold for fold in candidate.folds for id_ in splits.fold(fold)[1]}
-    references = _references(dataset, list(fold_of), ())
+    references = references_of(dataset, fold_of)
     files = label_files(predictions, what="predictions")
     pairs = [(id_, files[id_], references[id_]) for id_ in sorted(references)]
     scheme = candidate.models[0].plan.labels
