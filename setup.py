@@ -12,6 +12,7 @@ setup(
         "autoseg.dataset_templates": ["*.json"],
         "autoseg.recipes": ["*.json"],
         "autoseg.report": ["templates/*"],
+        "autoseg.viewer": ["page/*"],
         "autoseg.benchmark": ["*.json"],
         "autoseg": ["py.typed"],
     },

@@ -60,6 +60,10 @@ class SurvivalError(AutosegError):
     """A clinical table, features or a survival model are not what they should be."""
 
 
+class ViewerError(AutosegError):
+    """There is nothing to show, or what shows it is not there."""
+
+
 class BenchmarkError(AutosegError):
     """A benchmark cannot be run with what it was given."""
 

@@ -19,3 +19,12 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no real scans at {SHARED_DATA}; name their folder with AUTOSEG_TEST_DATA")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """A Chromium without a window; the test is skipped where none is installed."""
+    from tests.browser import running
+
+    with running(tmp_path_factory.mktemp("browser")) as found:
+        yield found

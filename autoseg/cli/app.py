@@ -12,6 +12,7 @@ COMMANDS = {
     "predict": "segment images with a trained model",
     "evaluate": "compare predictions with references",
     "report": "one page on a data set, a model or predictions, and its pictures",
+    "view": "cases, predictions and references in the browser",
     "select": "choose the best of what is trained, alone or together",
     "survival": "days of survival from segmentations and clinical data",
     "export": "write a model to one file, or as an ONNX graph",

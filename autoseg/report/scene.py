@@ -11,6 +11,7 @@ from autoseg.data.image import Geometry, Spacing, reorient, reorient_spacing
 from autoseg.data.labels import LabelScheme
 from autoseg.data.readers import read_image, read_labels
 from autoseg.errors import EvaluationError
+from autoseg.report.focus import middle_of_largest
 from autoseg.report.sources import Sources
 
 SEEN = "LPS"
@@ -116,16 +117,8 @@ def largest_disagreement(scene: Scene) -> tuple[int, int, int]:
 
     Where they agree everywhere, the middle of the reference, else of the image.
     """
-    from scipy.ndimage import label
-
-    parts, count = label(scene.difference)
-    if count:
-        chosen = parts == np.bincount(parts.ravel())[1:].argmax() + 1
-    else:
-        chosen = scene.reference > 0 if scene.reference.any() else np.ones(scene.reference.shape, dtype=bool)
-    points = np.argwhere(chosen)
-    z, y, x = points[((points - points.mean(axis=0)) ** 2).sum(axis=1).argmin()]
-    return int(z), int(y), int(x)
+    differs = scene.difference
+    return middle_of_largest(differs if differs.any() else scene.reference > 0)
 
 
 def slice_of(volume: NDArray[np.generic], plane: Plane, index: int) -> NDArray[np.generic]:

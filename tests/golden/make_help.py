@@ -19,6 +19,7 @@ COMMANDS = (
     "evaluate",
     "select",
     "report",
+    "view",
     "survival",
     "export",
     "import",

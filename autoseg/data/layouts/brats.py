@@ -33,6 +33,23 @@ def find(folder: Path, template: Template | None) -> Found:
     )
 
 
+def find_patient(folder: Path) -> Found:
+    """The one patient whose sequences lie directly in `folder`. Raises OtherLayoutError where they do not."""
+    candidates = [template for template in templates_for("brats") if _has_sequences(folder, template)]
+    if not candidates:
+        raise OtherLayoutError("no sequences of one patient")
+    chosen = _best_template(candidates, folder.parent, [folder])
+    case = _case(folder, chosen, folder.parent)
+    return Found(
+        channels=tuple(channel.name for channel in chosen.channels),
+        labels=LabelScheme(labels=chosen.labels),
+        cases=(case,) if case.label is not None else (),
+        test_cases=() if case.label is not None else (case,),
+        names=(folder.parent.name, folder.name),
+        template=chosen.name,
+    )
+
+
 def _patients(folder: Path, candidates: Sequence[Template]) -> list[Path]:
     if not folder.is_dir():
         raise OtherLayoutError("no folder")

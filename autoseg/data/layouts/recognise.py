@@ -51,6 +51,16 @@ def recognise(folder: Path, *, template: str | None = None, name: str | None = N
     )
 
 
+def recognise_patient(folder: Path) -> Dataset:
+    """The data set of one patient whose sequences lie directly in `folder`, named after it.
+
+    Raises OtherLayoutError where they do not.
+    """
+    place = folder.expanduser().absolute()
+    found = brats.find_patient(place)
+    return _dataset(found, place.parent, layout="brats", name=place.name, template=_known_template(found, "brats"))
+
+
 def find_dataset(text: str, *, planned: Sequence[str] = ()) -> Path:
     """The path that `text` names: as it stands, under the current folder, or under AUTOSEG_RAW.
 

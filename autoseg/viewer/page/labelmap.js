@@ -1,0 +1,35 @@
+// Label maps as they are drawn: without the classes that are switched off, and as outlines where these are wanted.
+
+export function shownLabels(labels, { hidden, outlined, shape }) {
+  const kept = hidden.size ? without(labels, hidden) : labels;
+  return outlined ? outlines(kept, shape) : kept;
+}
+
+function without(labels, hidden) {
+  let highest = 0;
+  for (const value of labels) if (value > highest) highest = value;
+  const table = new labels.constructor(highest + 1);
+  for (let value = 1; value <= highest; value++) table[value] = hidden.has(value) ? 0 : value;
+  return labels.map((value) => table[value]);
+}
+
+// The voxels with a neighbour of another class in one of the six directions.
+function outlines(labels, [columns, rows, slices]) {
+  const found = new labels.constructor(labels.length);
+  const slice = columns * rows;
+  let place = 0;
+  for (let z = 0; z < slices; z++) {
+    for (let y = 0; y < rows; y++) {
+      for (let x = 0; x < columns; x++, place++) {
+        const own = labels[place];
+        if (own === 0) continue;
+        const inside = x > 0 && x < columns - 1 && y > 0 && y < rows - 1
+          && labels[place - 1] === own && labels[place + 1] === own
+          && labels[place - columns] === own && labels[place + columns] === own
+          && (slices === 1 || (z > 0 && z < slices - 1 && labels[place - slice] === own && labels[place + slice] === own));
+        if (!inside) found[place] = own;
+      }
+    }
+  }
+  return found;
+}
