@@ -38,6 +38,7 @@ COMMANDS = [
     "preprocess",
     "train",
     "predict",
+    "ensemble",
     "evaluate",
     "select",
     "report",

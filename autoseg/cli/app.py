@@ -10,6 +10,7 @@ COMMANDS = {
     "preprocess": "prepare the cases of a configuration (autoseg_train does it by itself)",
     "train": "train a planned configuration",
     "predict": "segment images with a trained model",
+    "ensemble": "average the probabilities of earlier predictions",
     "evaluate": "compare predictions with references",
     "report": "one page on a data set, a model or predictions, and its pictures",
     "view": "cases, predictions and references in the browser",

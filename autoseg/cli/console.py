@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand
 
 from autoseg.cli.folds import spread
-from autoseg.errors import AutosegError
+from autoseg.errors import AutosegError, PredictionError
 from autoseg.progress import SILENT, Progress
 
 T = TypeVar("T")
@@ -108,6 +108,18 @@ def _log_of(error: Exception) -> Path:
     lines = [" ".join(sys.argv), f"Python {sys.version}", versions, *traceback.format_exception(error)]
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
+
+
+def end_with_failures(errors: Sequence[str], *, total: int, action: str) -> None:
+    """End the command with code 2 where some of `total` cases failed; each message is shown, and how many there are."""
+    if not errors:
+        return
+    if total == 1:
+        raise PredictionError(errors[0])
+    for error in errors:
+        _say(f"error: {error}")
+    _say(f"error: {len(errors)} of {total} cases could not be {action}.")
+    raise typer.Exit(USER_AT_FAULT)
 
 
 def print_json(value: Any) -> None:

@@ -7,11 +7,15 @@ from autoseg.errors import PredictionError
 
 FOLD_OPTIONS = ("-f", "--fold")
 
-LIST_OPTIONS = ("--configurations", "--recipes", "--folds", "--weights", "--classes")
+LIST_OPTIONS = ("--configurations", "--recipes", "--folds", "--classes")
 """Options that all words up to the next option belong to."""
 
+WEIGHTS = "--weights"
+"""An option that all numbers after it belong to."""
+
 _FOLD = re.compile(r"all|\d+(,\d+)*")
-_NUMBER = re.compile(r"-\d*\.?\d+")
+_NUMBERS = re.compile(r"-?\d*\.?\d+(,-?\d*\.?\d+)*")
+_ANY = re.compile(r"[^-].*")
 
 
 def spread(words: Sequence[str]) -> list[str]:
@@ -23,14 +27,14 @@ def spread(words: Sequence[str]) -> list[str]:
 
 
 def _spread(words: Sequence[str]) -> Iterator[str]:
+    patterns = dict.fromkeys(FOLD_OPTIONS, _FOLD) | dict.fromkeys(LIST_OPTIONS, _ANY) | {WEIGHTS: _NUMBERS}
     option = None
     is_first = False
     for word in words:
-        if word in FOLD_OPTIONS or word in LIST_OPTIONS:
+        if word in patterns:
             option, is_first = word, True
         elif option is not None and not is_first:
-            in_list = not word.startswith("-") or bool(_NUMBER.fullmatch(word))
-            if (option in LIST_OPTIONS and in_list) or _FOLD.fullmatch(word):
+            if patterns[option].fullmatch(word):
                 yield option
             else:
                 option = None

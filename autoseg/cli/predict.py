@@ -1,12 +1,11 @@
 """`autoseg_predict`: segment images with a trained model."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from autoseg.cli.console import USER_AT_FAULT, bars, command_line, print_json_line
+from autoseg.cli.console import bars, command_line, end_with_failures, print_json_line
 from autoseg.cli.folds import fold_names, numbers, words
 from autoseg.cli.model_choice import chosen_models
 from autoseg.errors import PredictionError
@@ -117,7 +116,7 @@ def predict(
     )
     if not (quiet or as_json):
         _show(report, output)
-    _end_with_failures(report)
+    end_with_failures([str(case.error) for case in report.failed], total=len(report.cases), action="predicted")
 
 
 def _print_line(case: "CasePrediction", model: str) -> None:
@@ -182,17 +181,6 @@ def _show_review(report: "PredictionReport", console: "Console") -> None:
 
 def _stages(report: "PredictionReport") -> list[str]:
     return list(dict.fromkeys(name for case in report.cases for name in case.seconds))
-
-
-def _end_with_failures(report: "PredictionReport") -> None:
-    if not report.failed:
-        return
-    if len(report.cases) == 1:
-        raise PredictionError(str(report.failed[0].error))
-    for case in report.failed:
-        sys.stderr.write(f"error: {case.error}\n")
-    sys.stderr.write(f"error: {len(report.failed)} of {len(report.cases)} cases could not be predicted.\n")
-    raise typer.Exit(USER_AT_FAULT)
 
 
 main = command_line(predict)

@@ -51,6 +51,7 @@ def test_weights_and_classes_follow_one_option_and_may_be_joined_by_commas_or_be
     assert spread(["--weights", "2", "1", "-o", "out"]) == ["--weights", "2", "--weights", "1", "-o", "out"]
     assert spread(["--weights", "2", "-1.5"]) == ["--weights", "2", "--weights", "-1.5"]
     assert spread(["--classes", "liver", "2", "-q"]) == ["--classes", "liver", "--classes", "2", "-q"]
+    assert spread(["--weights", "2", "1", "a", "b"]) == ["--weights", "2", "--weights", "1", "a", "b"]
     assert numbers("--weights", ["2,1", "0.5"]) == [2.0, 1.0, 0.5]
     assert numbers("--weights", None) is None
     with pytest.raises(PredictionError, match="--weights: expected numbers such as 2 1, found 'two'"):

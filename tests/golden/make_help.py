@@ -16,6 +16,7 @@ COMMANDS = (
     "preprocess",
     "train",
     "predict",
+    "ensemble",
     "evaluate",
     "select",
     "report",

@@ -1,0 +1,83 @@
+"""`autoseg_ensemble`: average the probabilities of earlier predictions."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autoseg.cli.console import bars, command_line, end_with_failures, print_json_line
+from autoseg.cli.folds import numbers
+
+if TYPE_CHECKING:
+    from autoseg.prediction.combined import EnsembleReport
+    from autoseg.prediction.postprocessing import Rule
+
+
+def ensemble(
+    *,
+    folders: Annotated[
+        list[Path],
+        typer.Argument(help="Two or more folders that autoseg_predict --probabilities wrote.", metavar="FOLDER..."),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the label maps.", metavar="OUT")],
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="What each folder counts, in their order: 2 1 (default: all the same).", metavar="NUMBERS"),
+    ] = None,
+    selection: Annotated[
+        str | None,
+        typer.Option(help="Correct label maps as autoseg_select chose: a selection.json, or a data set.", metavar="NAME"),
+    ] = None,
+    workspace: Annotated[Path | None, typer.Option("-w", "--workspace", help="Where that data set lies.")] = None,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave cases that were averaged from the same members before.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line for machines as each case is done.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
+) -> None:
+    """Average the probabilities of earlier predictions of the same images; the order of the folders does not matter."""
+    counted = numbers("--weights", weights)
+    rules = _rules(selection, workspace)
+    from autoseg.prediction.combining import combine
+
+    report = combine(
+        folders,
+        output,
+        weights=counted,
+        rules=rules,
+        skip_existing=skip_existing,
+        progress=bars(quiet or as_json),
+        on_case=(lambda case: print_json_line(case.model_dump(mode="json"))) if as_json else None,
+    )
+    if not (quiet or as_json):
+        _show(report, output)
+    end_with_failures([str(case.error) for case in report.failed], total=len(report.cases), action="averaged")
+
+
+def _rules(selection: str | None, workspace: Path | None) -> "tuple[Rule, ...]":
+    if selection is None:
+        return ()
+    from autoseg.artefacts import load
+    from autoseg.selection.selection import Selection
+    from autoseg.workspace import open_workspace
+
+    file = Path(selection)
+    if not file.is_file():
+        file = open_workspace(workspace).chosen(selection, with_models=True).selection_file
+    return load(Selection, file, remake="autoseg_select").rules
+
+
+def _show(report: "EnsembleReport", output: Path) -> None:
+    from rich.console import Console
+
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"{len(report.cases) - len(report.failed)} of {len(report.cases)} cases in {output}", markup=False)
+    for member in report.members:
+        models = ", ".join(Path(model).name for model in member.models)
+        console.print(f"{member.share:.3f}  {member.folder}  ({models}, folds {', '.join(member.folds)})", markup=False)
+    for rule in report.rules:
+        console.print(f"corrected: {rule}", markup=False)
+    console.print(f"{report.seconds:.1f} s")
+
+
+main = command_line(ensemble)
