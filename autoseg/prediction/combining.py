@@ -161,8 +161,8 @@ def _refuse_other_content(file: Path, stream: VoxelStream, labels: LabelScheme) 
     channels, wanted = stream.header.channels, labels.output_channels
     if channels != wanted or stream.kind != np.uint16 or abs(stream.slope * LEVELS - 1) > 1e-3:
         raise PredictionError(
-            f"{file}: found {channels} volumes of {stream.kind.name} with a slope of {stream.slope:.3g}; expected {wanted} of "
-            f"uint16 with 1/{LEVELS}, as autoseg_predict --probabilities writes them. Predict the case again."
+            f"{file}: found {channels} volumes of {stream.kind.name} with a slope of {stream.slope:.3g}; expected {wanted} "
+            f"of uint16 with 1/{LEVELS}, as autoseg_predict --probabilities writes them. Predict the case again."
         )
 
 

@@ -193,7 +193,7 @@ def test_folders_that_cannot_be_members_are_refused(tmp_path: Path) -> None:
         combine([first], tmp_path / "out")
     with pytest.raises(PredictionError, match="holds a member"):
         combine([first, second], first)
-    with pytest.raises(PredictionError, match="2 weights were given for 3 members|3 weights were given for 2 members"):
+    with pytest.raises(PredictionError, match="3 weights were given for 2 members"):
         combine([first, second], tmp_path / "out", weights=(1, 2, 3))
 
 
