@@ -20,9 +20,15 @@ RAW, PREPROCESSED, LOADERS = "nnUNet_raw", "nnUNet_preprocessed", "nnUNet_n_proc
 def main() -> None:
     """Do what the first argument names with the request on standard input."""
     request = json.load(sys.stdin)
-    answer = {"prepare": prepare, "preprocess": preprocess, "steps": steps, "train": train, "predict": predict}[
-        sys.argv[1]
-    ](request)
+    actions = {
+        "prepare": prepare,
+        "preprocess": preprocess,
+        "steps": steps,
+        "train": train,
+        "predict": predict,
+        "export": export,
+    }
+    answer = actions[sys.argv[1]](request)
     sys.stdout.write("\n" + json.dumps(answer) + "\n")
     sys.stdout.flush()
 
@@ -156,6 +162,58 @@ def predict(request: dict[str, Any]) -> dict[str, Any]:
     begun = time.monotonic()
     predictor.predict_from_files_sequential(request["input"], request["output"], overwrite=True)
     return {"seconds": time.monotonic() - begun}
+
+
+def export(request: dict[str, Any]) -> dict[str, Any]:
+    """Scores of a file to a label map of another size, as nnU-Net writes them; what that took."""
+    import resource
+
+    import numpy as np
+    import torch
+    from nnunetv2.inference.export_prediction import export_prediction_from_logits
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    scores = torch.from_numpy(np.load(request["scores"]))
+    manager = PlansManager(_plans_to_export(request["network_spacing_mm"]))
+    labels = {"background": 0, **{str(value): value for value in range(1, request["classes"])}}
+    dataset = {"channel_names": {"0": "CT"}, "labels": labels, "file_ending": ".nii.gz"}
+    shape, spacing = request["shape"], request["spacing_mm"]
+    identity = [float(row == column) for row in range(3) for column in range(3)]
+    properties = {
+        "sitk_stuff": {"spacing": spacing[::-1], "origin": (0.0, 0.0, 0.0), "direction": identity},
+        "spacing": spacing,
+        "shape_before_cropping": shape,
+        "bbox_used_for_cropping": [[0, size] for size in shape],
+        "shape_after_cropping_and_before_resampling": shape,
+    }
+    name = request["output"].removesuffix(".nii.gz")
+    begun, before = time.monotonic(), time.process_time()
+    configuration = manager.get_configuration("3d_fullres")
+    export_prediction_from_logits(
+        scores, properties, configuration, manager, dataset, name, num_threads_torch=request["threads"]
+    )
+    seconds, used = time.monotonic() - begun, time.process_time() - before
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"seconds": seconds, "processor_s": used, "peak_bytes": peak}
+
+
+def _plans_to_export(spacing_mm: float) -> dict[str, Any]:
+    """As much of a plan as the export looks at."""
+    orders = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
+    configuration = {
+        "spacing": [spacing_mm] * 3,
+        "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
+        "resampling_fn_probabilities_kwargs": orders,
+    }
+    return {
+        "dataset_name": "Dataset999_Export",
+        "plans_name": "nnUNetPlans",
+        "image_reader_writer": "SimpleITKIO",
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
+        "label_manager": "LabelManager",
+        "configurations": {"3d_fullres": configuration},
+    }
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from autoseg.benchmark.budgeted import Comparison
 from autoseg.benchmark.hardware import HardwareReport
 from autoseg.benchmark.preprocessing import PreprocessingBenchmark
 from autoseg.benchmark.rows import METRICS, Row, Score, Table, pareto_best
+from autoseg.benchmark.spent import Side, Turns
 from autoseg.benchmark.step import StepBenchmark
 from autoseg.benchmark.timing import Machine, Times
 
@@ -46,6 +47,33 @@ def preprocessing_lines(found: PreprocessingBenchmark) -> list[str]:
                 f"{volumes:.1f} of the largest case in float32 |"
             )
     return [*lines, "", ratio_line(found.ratios)] if found.theirs else lines
+
+
+def turns_lines(found: Turns) -> list[str]:
+    """A table of the programs' runs, how many times as fast autoseg is, and how alike the results are."""
+    lines = [
+        f"{found.what}; {on_machine(found.machine)}",
+        "",
+        "| | runs | seconds, median (least to most) | seconds of the processor | most memory of a process |",
+        "|---|---|---|---|---|",
+        *(_side_row(side) for side in (found.ours, found.theirs) if side is not None),
+    ]
+    if found.theirs is not None:
+        processor = ", ".join(f"{ratio:.2f}" for ratio in found.processor_ratios)
+        share = found.ours.peak_bytes / found.theirs.peak_bytes
+        lines += [
+            "",
+            f"{ratio_line(found.ratios)}; by seconds of the processor {median(found.processor_ratios):.2f} ({processor}); "
+            f"{share:.2f} of the memory.",
+        ]
+    alike = ", ".join(f"{name}: {value:.5f}" for name, value in found.agreement.items())
+    return [*lines, f"Agreement: {alike}"] if alike else lines
+
+
+def _side_row(side: Side) -> str:
+    seconds, used = ([getattr(run, name) for run in side.runs] for name in ("seconds", "processor_s"))
+    spans = [f"{median(values):.1f} ({min(values):.1f} to {max(values):.1f})" for values in (seconds, used)]
+    return f"| {side.name} | {len(side.runs)} | {' | '.join(spans)} | {side.peak_bytes / 2**30:.2f} GiB |"
 
 
 def table_lines(table: Table) -> list[str]:

@@ -1,12 +1,25 @@
 """`autoseg_benchmark`: what training, preprocessing and whole configurations take here, beside others."""
 
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoseg.cli.console import bars, command_group, print_json
+from autoseg.cli.benchmark_options import (
+    Dataset,
+    Device,
+    Json,
+    Pairs,
+    Peer,
+    Python,
+    Quiet,
+    Threads,
+    WorkspaceFolder,
+    interpreter_of,
+    show,
+)
+from autoseg.cli.benchmark_prediction import command, export, prediction
+from autoseg.cli.console import bars, command_group
 from autoseg.cli.train import seconds_of
 from autoseg.errors import BenchmarkError
 
@@ -18,21 +31,10 @@ if TYPE_CHECKING:
     from autoseg.benchmark.rows import Table
     from autoseg.benchmark.setting import Setting
 
-Result = TypeVar("Result", bound="BaseModel")
-
-Dataset = Annotated[str | None, typer.Argument(help="Planned data set (default: the last).")]
 Configuration = Annotated[str, typer.Option("-c", "--configuration", help="Configuration of the plan.")]
-WorkspaceFolder = Annotated[Path | None, typer.Option("-w", "--workspace", help="Where plans and models lie.")]
-Peer = Annotated[str | None, typer.Option("--peer", help="Program to measure in turn: nnunet.", metavar="NAME")]
-Python = Annotated[Path | None, typer.Option("--python", help="Interpreter of the peer's environment.", metavar="PATH")]
-Pairs = Annotated[int, typer.Option("--pairs", min=1, help="How often the two take turns.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Any value of the plan, e.g. 3d_fullres.batch_size=2.", metavar="K=V")
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Processor cores to use.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result for machines.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")]
 
 
 def step(
@@ -58,7 +60,7 @@ def step(
     progress = bars(quiet or as_json)
     found = measure_steps(setting, peer=_peer(peer, python, setting), pairs=pairs, steps=steps, progress=progress)
     _keep(found, setting, f"step_{configuration}.json")
-    _show(found, step_lines, as_json=as_json)
+    show(found, step_lines, as_json=as_json)
 
 
 def preprocessing(
@@ -82,7 +84,7 @@ def preprocessing(
     progress = bars(quiet or as_json)
     found = measure_preprocessing(setting, peer=_peer(peer, python, setting), pairs=pairs, progress=progress)
     _keep(found, setting, f"preprocessing_{configuration}.json")
-    _show(found, preprocessing_lines, as_json=as_json)
+    show(found, preprocessing_lines, as_json=as_json)
 
 
 def run(
@@ -166,7 +168,7 @@ def peer(
         return
     found = compare_with_peer(setting, other, budget=budget, step_s=step_seconds)
     _keep(found, setting, f"peer_{name}_{time_budget or iterations}.json")
-    _show(found, comparison_lines, as_json=as_json)
+    show(found, comparison_lines, as_json=as_json)
 
 
 def hardware(
@@ -189,45 +191,7 @@ def hardware(
     found = measure_hardware(device=device, threads=threads, folder=open_workspace(workspace).root)
     if record is not None:
         keep(found, record, name=name)
-    _show(found, hardware_lines, as_json=as_json)
-
-
-def prediction(
-    dataset: Dataset = None,
-    *,
-    models: Annotated[
-        list[str] | None, typer.Option("-m", "--model", help="Model folder, or the name of one.", metavar="MODEL")
-    ] = None,
-    folds: Annotated[list[str] | None, typer.Option("-f", "--fold", help="Fold (default: each trained one).")] = None,
-    qualities: Annotated[
-        list[str] | None, typer.Option("--quality", help="fast, balanced or best (default: each).", metavar="NAME")
-    ] = None,
-    cases: Annotated[int | None, typer.Option("--cases", min=1, help="Only so many cases of each fold.")] = None,
-    workspace: WorkspaceFolder = None,
-    device: Device = "auto",
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """What each quality of prediction costs in Dice and takes in time, on cases that the networks have not seen."""
-    from autoseg.artefacts import save
-    from autoseg.benchmark.prediction import measure_qualities, quality_lines
-    from autoseg.prediction.ensemble import choose_models
-    from autoseg.prediction.settings import QUALITIES
-    from autoseg.workspace import open_workspace
-
-    folder = open_workspace(workspace).chosen(dataset)
-    (path,) = choose_models(folder, names=models or [])[:1]
-    found = measure_qualities(
-        folder,
-        path,
-        qualities=qualities or tuple(QUALITIES),
-        folds=folds or (),
-        cases_per_fold=cases,
-        device=device,
-        progress=bars(quiet or as_json),
-    )
-    save(found, folder.path / "benchmarks" / f"prediction_{found.model}.json")
-    _show(found, quality_lines, as_json=as_json)
+    show(found, hardware_lines, as_json=as_json)
 
 
 def _show_table(table: "Table", setting: "Setting", *, as_json: bool) -> None:
@@ -240,7 +204,7 @@ def _show_table(table: "Table", setting: "Setting", *, as_json: bool) -> None:
     table = joined_with(table, file)
     _keep(table, setting, file.name)
     draw_pareto(table, picture)
-    _show(table, table_lines, as_json=as_json)
+    show(table, table_lines, as_json=as_json)
     if not as_json:
         print(f"Written: {file}, {picture}")
 
@@ -264,17 +228,11 @@ def _setting(
 
 def _peer(name: str | None, python: Path | None, setting: "Setting") -> "NnUnet | None":
     from autoseg.benchmark.nnunet import NnUnet
-    from autoseg.errors import unknown_name
 
-    if name is None:
-        if python is not None:
-            raise BenchmarkError("--python names the environment of a peer: say which with --peer nnunet.")
+    interpreter = interpreter_of(name, python)
+    if interpreter is None:
         return None
-    if name != "nnunet":
-        raise unknown_name("peer", name, ("nnunet",))
-    if python is None:
-        raise BenchmarkError("--peer nnunet: name the interpreter of its environment with --python PATH.")
-    return NnUnet(python=python.absolute(), folder=setting.results / "nnunet", setting=setting)
+    return NnUnet(python=interpreter, folder=setting.results / "nnunet", setting=setting)
 
 
 def _budget(time_budget: str | None, iterations: int | None, *, seed: int, who: str) -> "Budget":
@@ -292,11 +250,13 @@ def _keep(found: "BaseModel", setting: "Setting", name: str) -> None:
     save(found, setting.results / name)
 
 
-def _show(found: Result, lines: Callable[[Result], Iterable[str]], *, as_json: bool) -> None:
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-    else:
-        print("\n".join(lines(found)))
-
-
-main = command_group(step=step, preprocessing=preprocessing, run=run, peer=peer, hardware=hardware, prediction=prediction)
+main = command_group(
+    step=step,
+    preprocessing=preprocessing,
+    run=run,
+    peer=peer,
+    hardware=hardware,
+    prediction=prediction,
+    command=command,
+    export=export,
+)

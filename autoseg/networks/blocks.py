@@ -81,7 +81,8 @@ class ConvBlock(nn.Module):
 def convolved(convolution: nn.Module, features: Tensor) -> Tensor:
     """What a convolution makes of the features."""
     found: Tensor
-    if features.device.type == "cpu" and features.dim() == 5 and features.shape[2:].numel() <= SAFE_VOXELS:
+    is_small = features.device.type == "cpu" and features.dim() == 5 and features.shape[2:].numel() <= SAFE_VOXELS
+    if is_small and convolution.weight.dtype != torch.bfloat16:  # weights of bf16 only predict, see half.py
         # In bf16 the gradient of the weights comes out as garbage there, now and then (torch 2.13 with oneDNN).
         with torch.autocast("cpu", enabled=False):
             found = convolution(features.float())

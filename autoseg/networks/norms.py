@@ -14,7 +14,8 @@ class InstanceNorm(nn.Module):
     """Each channel of each sample brought to mean 0 and deviation 1, then times a weight plus a bias of its channel.
 
     Maps (B, features, *n) to the same shape. What is laid out channels-last on a processor stays so: torch's own
-    instance norm would copy it back and forth between every two convolutions. Source: Ulyanov et al., 2016.
+    instance norm would copy it back and forth between every two convolutions. `in_place` spares a copy of the features
+    where no gradients are asked for and nobody else needs them. Source: Ulyanov et al., 2016.
     """
 
     def __init__(self, features: int, *, epsilon: float) -> None:
@@ -22,10 +23,14 @@ class InstanceNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(features))
         self.bias = nn.Parameter(torch.zeros(features))
         self.epsilon = epsilon
+        self.in_place = False
 
     def forward(self, features: Tensor) -> Tensor:
         """The normalised features."""
         if features.device.type == "cpu" and is_channels_last(features):
+            if self.in_place and not torch.is_grad_enabled():
+                _normalise(features, self.weight, self.bias, self.epsilon, out=features)
+                return features
             result: Tensor = _ChannelsLast.apply(features, self.weight, self.bias, self.epsilon)  # type: ignore[no-untyped-call]
             return result
         return F.instance_norm(features, weight=self.weight, bias=self.bias, eps=self.epsilon)
@@ -37,6 +42,27 @@ def is_channels_last(features: Tensor) -> bool:
     return layout is not None and features.is_contiguous(memory_format=layout) and not features.is_contiguous()
 
 
+def _normalise(features: Tensor, weight: Tensor, bias: Tensor, epsilon: float, *, out: Tensor) -> tuple[Tensor, Tensor]:
+    """Write the normalised features to `out`; mean and 1 / deviation (B, features) of what they were."""
+    mean, scale = (torch.empty(features.shape[:2]) for _ in range(2))
+    for index in range(len(features)):
+        one = slice(index, index + 1)
+        torch.ops.aten.native_batch_norm.out(
+            features[one],
+            weight,
+            bias,
+            None,
+            None,
+            True,
+            0.0,
+            epsilon,
+            out=out[one],
+            save_mean=mean[index],
+            save_invstd=scale[index],
+        )
+    return mean, scale
+
+
 class _ChannelsLast(torch.autograd.Function):
     """One sample after the other as a batch of its own: batch norm has fast kernels for this layout in both directions.
 
@@ -46,22 +72,7 @@ class _ChannelsLast(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
         result = torch.empty_like(features)
-        mean, scale = (torch.empty(features.shape[:2]) for _ in range(2))
-        for index in range(len(features)):
-            one = slice(index, index + 1)
-            torch.ops.aten.native_batch_norm.out(
-                features[one],
-                weight,
-                bias,
-                None,
-                None,
-                True,
-                0.0,
-                epsilon,
-                out=result[one],
-                save_mean=mean[index],
-                save_invstd=scale[index],
-            )
+        mean, scale = _normalise(features, weight, bias, epsilon, out=result)
         ctx.save_for_backward(features, weight, mean, scale)
         ctx.epsilon = epsilon
         return result

@@ -22,6 +22,8 @@ SIDE_BY_SIDE_BYTES = 2**30
 """Passes run side by side while what they make on their way takes no more than this."""
 SLABS_IN_HAND = 8
 """Slabs of scores, copies on their way, and what the allocator holds back of those before."""
+ROOMY = 2
+"""Memory that is kept for the next pass falls into pieces that do not fit it; it stays below so many times the peak."""
 MOST_PARTS = 8
 """A slice is parted into at most so many parts along each axis; smaller ones would hardly save memory."""
 
@@ -51,12 +53,14 @@ class Job:
 class Way:
     """How a case is predicted: on which device scores are summed, and which parts of all slices are done one by one.
 
-    No parts: all of a slice at once. `expected_bytes` is the peak on that device, beside what was there before.
+    No parts: all of a slice at once. `expected_bytes` is the peak on that device, beside what was there before; `is_roomy`
+    says that there is so much more that what is freed need not be given back.
     """
 
     device: torch.device
     boxes: tuple[Box, ...]
     expected_bytes: int
+    is_roomy: bool = False
 
     def __str__(self) -> str:
         parts = f" in {len(self.boxes)} parts" if len(self.boxes) > 1 else ""
@@ -80,7 +84,7 @@ def choose_way(
         for boxes in _partings(jobs, shape):
             whole = boxes or (_everything(shape),)
             expected = fixed + max(sum(ring_bytes(job, shape, box) for job in jobs) for box in whole)
-            found = Way(where, boxes, expected)
+            found = Way(where, boxes, expected, is_roomy=ROOMY * expected <= room)
             if expected <= room:
                 return found
             if smallest is None or expected < smallest.expected_bytes:

@@ -113,7 +113,8 @@ class Passes:
         # Around the pass alone: whoever takes the slabs computes in float32.
         with self._sweep.precision.autocast(self._sweep.device):
             logits: Tensor = network(seen)
-        return logits.clone() if logits is seen else logits
+        # Channel by channel is how they are added up.
+        return logits.clone() if logits is seen else logits.contiguous()
 
 
 class Answer:

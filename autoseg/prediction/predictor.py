@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from autoseg.errors import PredictionError
 from autoseg.prediction.agreeing import shares
 from autoseg.prediction.beside import NOTHING, Beside
 from autoseg.prediction.clock import Clock
-from autoseg.prediction.ensemble import Member, fitting_together, open_ensemble
+from autoseg.prediction.ensemble import Member, fitting_together, halved, open_ensemble
 from autoseg.prediction.export import export
 from autoseg.prediction.keeping import Keeper
 from autoseg.prediction.maps import NO_MAPS, Maps, decoded
@@ -40,6 +41,7 @@ from autoseg.prediction.uncertainty import Tally
 from autoseg.prediction.windows import enlarged
 from autoseg.preprocessing.case import Prepared
 from autoseg.progress import SILENT, Progress
+from autoseg.training.allocator import kept_memory
 from autoseg.training.device import Precision, choose_device, choose_precision
 from autoseg.training.model_folder import Which
 
@@ -79,10 +81,12 @@ class Predictor:
         self._shares = shares(weights, len(members))
         self.device = choose_device(self.settings.device)
         self.precision = _precision(self.settings, self.device)
-        self._members = fitting_together(members)
         for member in members:
             for network in member.all_networks:
                 network.to(self.device).eval()
+        self._members = fitting_together(members)
+        if self.device.type == "cpu" and self.precision.name == "bf16":
+            self._members = tuple(halved(member) for member in self._members)
 
     @classmethod
     def open(
@@ -174,14 +178,15 @@ class Predictor:
         if beside != NOTHING:
             counts = [member.voices for member in members]
             keeper = Keeper(beside, self.labels, placement, shares=self._shares, voices=counts, folder=scratch)
-        labels = export(
-            members,
-            labels=self.labels,
-            placement=placement,
-            boxes=way.boxes,
-            shares=self._shares,
-            keeper=keeper,
-        )
+        with kept_memory() if way.is_roomy else nullcontext():
+            labels = export(
+                members,
+                labels=self.labels,
+                placement=placement,
+                boxes=way.boxes,
+                shares=self._shares,
+                keeper=keeper,
+            )
         seconds = {"network": clock.seconds, "export": time.monotonic() - start - clock.seconds}
         if keeper is None:
             return Prediction(labels, seconds, str(way))

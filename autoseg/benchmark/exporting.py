@@ -1,0 +1,162 @@
+"""From scores to a file: interpolating, deciding and writing many classes, in turn with nnU-Net's own export.
+
+Run as a program it exports with autoseg what the request on standard input names, and prints what that took.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoseg.benchmark.nnunet import SCRIPT
+from autoseg.benchmark.spent import KIB, Side, Spent, Turns, own_command, own_environment, spent_by
+from autoseg.benchmark.timing import this_machine
+from autoseg.data.readers import read_labels
+from autoseg.errors import BenchmarkError
+from autoseg.progress import SILENT, Progress
+
+OWN = "from autoseg.benchmark.exporting import main; main()"
+FEATURES = (8, 16, 32)
+COARSENESS = 12
+"""Voxels between the numbers that the made-up image is interpolated from."""
+
+
+@dataclass(frozen=True)
+class ExportWork:
+    """Scores of so many classes at `network_spacing_mm`, wanted on a grid of `shape` (z, y, x) at `spacing_mm`."""
+
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    network_spacing_mm: float
+    classes: int
+
+    @property
+    def network_shape(self) -> tuple[int, int, int]:
+        """Voxels of the scores' own grid."""
+        z, y, x = (
+            round(size * spacing / self.network_spacing_mm)
+            for size, spacing in zip(self.shape, self.spacing_mm, strict=True)
+        )
+        return z, y, x
+
+
+def measure_export(
+    work: ExportWork, folder: Path, *, python: Path | None, pairs: int, threads: int, progress: Progress = SILENT
+) -> Turns:
+    """The scores that a network of random weights gives for a smooth random image, exported `pairs` times by each program.
+
+    Every run is a fresh process that has read the scores (float16, as nnU-Net hands them on) before its clock starts; the
+    peak of memory holds them. `python` is the interpreter that has nnunetv2 (None: autoseg alone). Agreement is the share
+    of voxels with the same label, and beside it the share of voxels whose neighbour has another one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    scores = folder / "scores.npy"
+    np.save(scores, random_scores(work))
+    files = {name: folder / f"{name}.nii.gz" for name in ("autoseg", "nnunet")}
+    own, other = [], []
+    for _ in progress.track(range(pairs), description="pairs", total=pairs):
+        request = {**asdict(work), "scores": str(scores), "threads": threads}
+        own.append(_asked(own_command(OWN), own_environment(threads), {**request, "output": str(files["autoseg"])}))
+        if python is not None:
+            command = [str(python), "-I", str(SCRIPT), "export"]
+            unused = {f"nnUNet_{kind}": str(folder) for kind in ("raw", "preprocessed", "results")}
+            environment = {**unused, "OMP_NUM_THREADS": str(threads)}
+            other.append(_asked(command, environment, {**request, "output": str(files["nnunet"])}))
+    sizes = " to ".join(" x ".join(map(str, shape)) for shape in (work.network_shape, work.shape))
+    return Turns(
+        what=f"export of {work.classes} classes, {sizes} voxels",
+        machine=this_machine(device="cpu", threads=threads),
+        ours=Side(name="autoseg", runs=tuple(own)),
+        theirs=Side(name="nnU-Net", runs=tuple(other)) if other else None,
+        agreement=_alike(files["autoseg"], files["nnunet"] if other else None),
+    )
+
+
+def _asked(command: list[str], environment: Mapping[str, str], request: Mapping[str, Any]) -> Spent:
+    """What the export of a request took, by the program's own clock."""
+    folder = Path(request["output"]).parent
+    _, printed = spent_by(command, name=command[0], folder=folder, environment=environment, request=json.dumps(request))
+    return Spent.model_validate_json(printed.strip().splitlines()[-1])
+
+
+def random_scores(work: ExportWork, *, seed: int = 0) -> NDArray[np.float16]:
+    """Logits (class, z, y, x) of a small U-Net with random weights, seeing smooth noise in a single window."""
+    import torch
+    import torch.nn.functional as F
+
+    from autoseg.networks.unet import build_network
+    from autoseg.planning.plan import NetworkSpec
+
+    stages = len(FEATURES)
+    spec = NetworkSpec(
+        kind="plain_unet",
+        features=FEATURES,
+        kernels=((3, 3, 3),) * stages,
+        strides=((1, 1, 1),) + ((2, 2, 2),) * (stages - 1),
+        encoder_blocks=(1,) * stages,
+        decoder_blocks=(1,) * (stages - 1),
+    )
+    network = build_network(spec, dimensions=3, in_channels=1, out_channels=work.classes, deep_supervision=False, seed=seed)
+    factor = 2 ** (stages - 1)
+    padded = [-(-size // factor) * factor for size in work.network_shape]
+    coarse = torch.randn(1, 1, *(size // COARSENESS + 2 for size in padded), generator=torch.Generator().manual_seed(seed))
+    z, y, x = work.network_shape
+    with torch.no_grad():
+        logits = network.eval()(F.interpolate(coarse, size=padded, mode="trilinear"))[0, :, :z, :y, :x]
+    if not bool(torch.isfinite(logits).all()):
+        raise BenchmarkError("the scores of the random network are not finite. Choose a larger --shape.")
+    found: NDArray[np.float16] = logits.half().numpy()
+    return found
+
+
+def _alike(ours: Path, theirs: Path | None) -> dict[str, float]:
+    labels, _ = read_labels(ours)
+    found = {"voxels whose neighbour has another label": float((labels[..., 1:] != labels[..., :-1]).mean())}
+    if theirs is not None:
+        found["voxels with the same label"] = float((labels == read_labels(theirs)[0]).mean())
+    return found
+
+
+def main() -> None:
+    """Export what the request on standard input names and print what that took."""
+    import torch
+
+    from autoseg.data.image import Geometry
+    from autoseg.data.labels import Label, LabelScheme
+    from autoseg.data.readers import write_labels
+    from autoseg.prediction.export import export
+    from autoseg.prediction.refining import held
+    from autoseg.preprocessing.case import Placement
+
+    request: dict[str, Any] = json.load(sys.stdin)
+    torch.set_num_threads(request["threads"])
+    logits = torch.from_numpy(np.load(request["scores"])).float()
+    shape, spacing = tuple(request["shape"]), tuple(request["spacing_mm"])
+    labels = LabelScheme(labels=tuple(Label(name=str(value), value=value) for value in range(request["classes"])))
+    placement = Placement(
+        original_shape=shape,
+        orientation=None,
+        turned_to=None,
+        transpose=(0, 1, 2),
+        crop=tuple((0, size) for size in shape),
+        spacing_mm=spacing,
+        network_shape=tuple(logits.shape[1:]),
+        network_spacing_mm=(request["network_spacing_mm"],) * 3,
+    )
+    geometry = Geometry(shape, spacing, np.diag([*spacing[::-1], 1.0]))
+    begun, before = time.monotonic(), time.process_time()
+    found = export([held(logits, (1, 1, 1))], labels=labels, placement=placement)
+    write_labels(Path(request["output"]), found.labels, geometry)
+    spent = Spent(
+        seconds=time.monotonic() - begun,
+        processor_s=time.process_time() - before,
+        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB,
+    )
+    sys.stdout.write("\n" + spent.model_dump_json() + "\n")
