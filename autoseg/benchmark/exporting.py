@@ -1,7 +1,4 @@
-"""From scores to a file: interpolating, deciding and writing many classes, in turn with nnU-Net's own export.
-
-Run as a program it exports with autoseg what the request on standard input names, and prints what that took.
-"""
+"""From scores to a file: interpolating, deciding and writing many classes, in turn with nnU-Net's own export."""
 
 import json
 import resource
@@ -22,7 +19,7 @@ from autoseg.data.readers import read_labels
 from autoseg.errors import BenchmarkError
 from autoseg.progress import SILENT, Progress
 
-OWN = "from autoseg.benchmark.exporting import main; main()"
+MAKE, OWN = (f"from autoseg.benchmark.exporting import {name}; {name}()" for name in ("make_scores", "export_scores"))
 FEATURES = (8, 16, 32)
 COARSENESS = 12
 """Voxels between the numbers that the made-up image is interpolated from."""
@@ -58,11 +55,12 @@ def measure_export(
     """
     folder.mkdir(parents=True, exist_ok=True)
     scores = folder / "scores.npy"
-    np.save(scores, random_scores(work))
+    request = {**asdict(work), "scores": str(scores), "threads": threads}
+    # In a process of its own: what this one takes at its peak counts as taken by those that it starts.
+    spent_by(own_command(MAKE), name="autoseg", folder=folder, environment=own_environment(), request=json.dumps(request))
     files = {name: folder / f"{name}.nii.gz" for name in ("autoseg", "nnunet")}
     own, other = [], []
     for _ in progress.track(range(pairs), description="pairs", total=pairs):
-        request = {**asdict(work), "scores": str(scores), "threads": threads}
         own.append(_asked(own_command(OWN), own_environment(threads), {**request, "output": str(files["autoseg"])}))
         if python is not None:
             command = [str(python), "-I", str(SCRIPT), "export"]
@@ -124,7 +122,14 @@ def _alike(ours: Path, theirs: Path | None) -> dict[str, float]:
     return found
 
 
-def main() -> None:
+def make_scores() -> None:
+    """Write the scores that the request on standard input names."""
+    request = json.load(sys.stdin)
+    sizes = (tuple(request[name]) for name in ("shape", "spacing_mm"))
+    np.save(request["scores"], random_scores(ExportWork(*sizes, request["network_spacing_mm"], request["classes"])))
+
+
+def export_scores() -> None:
     """Export what the request on standard input names and print what that took."""
     import torch
 

@@ -202,6 +202,7 @@ def _plans_to_export(spacing_mm: float) -> dict[str, Any]:
     orders = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
     configuration = {
         "spacing": [spacing_mm] * 3,
+        "architecture": {},
         "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
         "resampling_fn_probabilities_kwargs": orders,
     }
