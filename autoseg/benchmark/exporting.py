@@ -157,8 +157,8 @@ def export_scores() -> None:
     )
     geometry = Geometry(shape, spacing, np.diag([*spacing[::-1], 1.0]))
     begun, before = time.monotonic(), time.process_time()
-    found = export([held(logits, (1, 1, 1))], labels=labels, placement=placement)
-    write_labels(Path(request["output"]), found.labels, geometry)
+    values = export([held(logits, (1, 1, 1))], labels=labels, placement=placement)
+    write_labels(Path(request["output"]), values, geometry)
     spent = Spent(
         seconds=time.monotonic() - begun,
         processor_s=time.process_time() - before,
