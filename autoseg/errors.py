@@ -40,6 +40,10 @@ class UnknownNameError(AutosegError):
     """A name (configuration, fold, template, setting, ...) that is not in its table."""
 
 
+class RepeatedError(AutosegError):
+    """Another process of the same training has met the very same error, and has told the user."""
+
+
 class TrainingError(AutosegError):
     """Training cannot start or go on with what it was given."""
 

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand
 
 from autoseg.cli.folds import spread
-from autoseg.errors import AutosegError, PredictionError
+from autoseg.errors import AutosegError, PredictionError, RepeatedError
 from autoseg.progress import SILENT, Progress
 
 T = TypeVar("T")
@@ -71,7 +71,8 @@ def ending_well(function: Callable[..., None]) -> Callable[..., None]:
         try:
             function(*arguments, **options)
         except AutosegError as error:
-            _say(f"error: {error}")
+            if not isinstance(error, RepeatedError):
+                _say(f"error: {error}")
             raise typer.Exit(USER_AT_FAULT) from error
         except KeyboardInterrupt as interruption:
             _say(f"interrupted{': ' if str(interruption) else ''}{interruption}")

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from autoseg.losses.outputs import Outputs
 from autoseg.planning.plan import TrainingSettings
-from autoseg.pooling import over_batch, ratio
+from autoseg.pooling import is_shared, largest_of_batch, over_batch, ratio
 
 SMOOTH = 1e-5
 SMALLEST_DENOMINATOR = 1e-8
@@ -74,10 +74,11 @@ def cross_entropy(outputs: Outputs, settings: TrainingSettings, batch_dice: bool
 def top_k_cross_entropy(outputs: Outputs, settings: TrainingSettings, batch_dice: bool) -> Tensor:
     """The mean of the `top_k_share` largest cross entropies of the batch, rounded up to whole voxels.
 
-    Processes that share a batch choose among their own voxels each.
     Source: Wu et al., 2016.
     """
     costs, weights = outputs.costs()
+    if is_shared():
+        return _weighted(costs, weights * largest_of_batch(costs * weights, settings.top_k_share))
     count = math.ceil(settings.top_k_share * costs.numel())
     if count < costs.numel():
         chosen = (costs * weights).topk(count, sorted=False).indices

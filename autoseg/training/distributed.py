@@ -4,6 +4,7 @@ torchrun starts them and says which is which in environment variables. Everythin
 (when to stop, what the clock says) is exchanged here, so that the training loop reads as for one.
 """
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from autoseg.errors import TrainingError
+from autoseg.errors import AutosegError, RepeatedError, TrainingError
 from autoseg.resources import available_cores
 
 T = TypeVar("T")
@@ -25,6 +26,8 @@ LONGEST_STEP = timedelta(minutes=30)
 """A process that has not been heard of for so long in the middle of a training counts as lost."""
 LONGEST_WAIT = timedelta(days=7)
 """How long processes wait for the first one to preprocess or to predict."""
+SHORTLY = timedelta(seconds=5)
+"""How long a process that is about to end waits for an answer."""
 BUCKET = 1 << 23
 """Gradients sent at a time: enough that the time to answer does not count, few enough that sending begins early."""
 
@@ -86,6 +89,10 @@ class Ranks:
     def any(self, value: bool) -> bool:
         """Whether it is true of any process."""
         return value if self.size == 1 else bool(self.summed(torch.tensor(int(value))))
+
+    def largest(self, share: int) -> int:
+        """The largest share of a batch that any process holds, where this one holds `share`."""
+        return share if self.size == 1 else -(-int(self.summed(torch.tensor(share))) // self.size)
 
     def summed(self, values: Tensor) -> Tensor:
         """The sum of what all processes hold, without gradient."""
@@ -181,7 +188,8 @@ class _SumOverRanks(torch.autograd.Function):
 def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Ranks]:
     """The place of this process among those that torchrun has started; it leaves them at the end of the block.
 
-    Raises TrainingError when the others cannot be reached.
+    Raises TrainingError when the others cannot be reached, and RepeatedError for an error inside the block that another
+    process has met as well, and earlier: the user is to be told once.
     """
     size = int(environment.get("WORLD_SIZE", 1))
     if size == 1 or "RANK" not in environment:
@@ -200,8 +208,22 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Ranks]:
     except KeyboardInterrupt:  # all have agreed on it
         _leave()
         raise
+    except AutosegError as error:
+        if _is_known(str(error), environment):
+            raise RepeatedError(str(error)) from error
+        raise
     # Not after another error: others may wait for this process in vain, and it for them.
     _leave()
+
+
+def _is_known(message: str, environment: Mapping[str, str]) -> bool:
+    """Whether another process has asked this before with the same message; False where that cannot be found out."""
+    try:
+        # Not through the process group: the others may be waiting for something else in it.
+        store = dist.TCPStore(environment["MASTER_ADDR"], int(environment["MASTER_PORT"]), timeout=SHORTLY)
+        return store.add(f"autoseg/{hashlib.sha256(message.encode()).hexdigest()}", 1) > 1
+    except (RuntimeError, KeyError, ValueError):  # torch.distributed's errors are RuntimeErrors
+        return False
 
 
 def _leave() -> None:

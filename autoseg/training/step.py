@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from autoseg.errors import TrainingError
-from autoseg.training.distributed import Ranks
 from autoseg.training.frozen import leave_encoder
 from autoseg.training.optim import learning_rate, set_learning_rate
 from autoseg.training.patches import Batch
@@ -18,11 +19,14 @@ from autoseg.training.state import TrainingState
 from autoseg.training.thrift import (
     Thrift,
     buffers_kept,
+    gradients,
     gradients_in_parts,
+    in_all_or_none,
     is_out_of_memory,
     recomputing,
     with_memory_left,
 )
+from autoseg.training.whole_batch import shares_norms
 
 T = TypeVar("T")
 
@@ -41,7 +45,7 @@ def take_step(state: TrainingState, setup: Setup, batch: Batch, *, warn: Callabl
     losses = [row.validation_loss for row in state.history]
     set_learning_rate(state.optimiser, learning_rate(setup.settings, setup.pace.progress(state.position), losses))
     (loss, overlap), state.thrift = _with_memory_left(
-        lambda thrift: _gradients(state, setup, batch, thrift), state.thrift, batch=batch, ranks=setup.ranks, warn=warn
+        lambda thrift: _gradients(state, setup, batch, thrift), state, setup, batch=batch, warn=warn
     )
     if not math.isfinite(loss):
         return None
@@ -74,6 +78,9 @@ def _gradients(state: TrainingState, setup: Setup, batch: Batch, thrift: Thrift)
         number = part + MOST_PARTS * setup.ranks.rank
         torch.manual_seed(_step_seed(*numbers, *([number] if number else [])))
 
+    def forward(part: Tensor) -> list[Tensor]:
+        return _logits(state, setup, part)
+
     def backward(loss: Tensor) -> None:
         state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
@@ -84,28 +91,30 @@ def _gradients(state: TrainingState, setup: Setup, batch: Batch, thrift: Thrift)
             overlap[:] = overlap_counts(logits[0].detach(), target, setup.labels).tolist()
         return setup.loss(logits, target)
 
+    together = partial(in_all_or_none, setup.ranks)
     sizes = thrift.sizes(len(image))
     with recomputing(state.network, active=thrift.recompute):
         if len(sizes) > 1:
             loss = gradients_in_parts(
-                lambda part: _logits(state, setup, part),
+                forward,
                 state.network,
                 image=image,
                 loss=loss_of,
                 backward=backward,
                 sizes=sizes,
                 seed=seed,
+                together=together,
             )
             return float(loss), overlap
         seed(0)
-        loss = loss_of(_logits(state, setup, image))
-        value = float(loss.detach())
-        if math.isfinite(value) and thrift.recompute:
-            with buffers_kept(state.network):
+        logits = together(lambda: forward(image))
+        with buffers_kept(state.network) if thrift.recompute else nullcontext():
+            if setup.ranks.size > 1:
+                return float(gradients(logits, loss=loss_of, backward=backward, together=together)), overlap
+            loss = loss_of(logits)
+            if math.isfinite(float(loss.detach())):
                 backward(loss)
-        elif math.isfinite(value):
-            backward(loss)
-        return value, overlap
+        return float(loss.detach()), overlap
 
 
 def judged(
@@ -115,29 +124,33 @@ def judged(
 
     def attempt(thrift: Thrift) -> tuple[float, Tensor, Tensor]:
         image, target = _on_device(setup, batch)
-        parts = [_logits(state, setup, part) for part in torch.split(image, thrift.sizes(len(image)))]
+        sizes = thrift.sizes(len(image))
+        parts = in_all_or_none(setup.ranks, lambda: [_logits(state, setup, part) for part in torch.split(image, sizes)])
         logits = parts[0] if len(parts) == 1 else [torch.cat(levels) for levels in zip(*parts, strict=True)]
         return float(setup.loss(logits, target)), logits[0], target
 
-    found, state.thrift = _with_memory_left(attempt, state.thrift, batch=batch, ranks=setup.ranks, warn=warn)
+    found, state.thrift = _with_memory_left(attempt, state, setup, batch=batch, warn=warn)
     return found
 
 
 def _with_memory_left(
-    attempt: Callable[[Thrift], T], thrift: Thrift, *, batch: Batch, ranks: Ranks, warn: Callable[[str], None]
+    attempt: Callable[[Thrift], T], state: TrainingState, setup: Setup, *, batch: Batch, warn: Callable[[str], None]
 ) -> tuple[T, Thrift]:
-    """What `attempt` gives with as much memory as there is; one process alone can try again with less."""
-    if ranks.size == 1:
-        return with_memory_left(attempt, thrift, samples=len(batch.image), warn=warn)
+    """What `attempt` gives with as much memory as there is, and how; several processes make do with less together."""
+    ranks = setup.ranks
+    if not shares_norms(state.network, ranks):
+        # The largest share: all processes take the same steps down, also the one that has a sample less.
+        return with_memory_left(attempt, state.thrift, samples=lambda: ranks.largest(len(batch.image)), warn=warn)
     try:
-        return attempt(thrift), thrift
+        return attempt(state.thrift), state.thrift
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         raise TrainingError(
-            f"process {ranks.rank} of {ranks.size}: its device has too little memory for {len(batch.image)} samples. "
-            "Begin with one process, without torchrun: it finds out how to make do with less, and all processes that go "
-            "on from its checkpoint do the same. Or start more processes."
+            f"process {ranks.rank} of {ranks.size}: its device has too little memory for {len(batch.image)} samples, and "
+            "the others wait for the sums of its batch norms. Begin with one process, without torchrun: it finds out how "
+            "to make do with less, and all processes that go on from its checkpoint do the same. Or start more processes, "
+            "or take another norm: --set CONFIGURATION.network.norm=instance"
         ) from error
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from autoseg.errors import TrainingError
+from autoseg.training.distributed import Ranks
 
 T = TypeVar("T")
 
@@ -48,12 +49,33 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(message in str(error).lower() for message in _MESSAGES)
 
 
+def in_all_or_none(ranks: Ranks, attempt: Callable[[], T]) -> T:
+    """What `attempt` gives; MemoryError in every process where the device of one of them has too little memory.
+
+    Inside it nothing may be exchanged with the others, so that all come to its end.
+    """
+    if ranks.size == 1:
+        return attempt()
+    found, reason = [], ""
+    try:
+        found.append(attempt())
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = _reason(error)
+    if ranks.any(not found):
+        found.clear()
+        raise MemoryError(reason or "that of another process of this training")
+    return found[0]
+
+
 def with_memory_left(
-    attempt: Callable[[Thrift], T], thrift: Thrift, *, samples: int, warn: Callable[[str], None]
+    attempt: Callable[[Thrift], T], thrift: Thrift, *, samples: Callable[[], int], warn: Callable[[str], None]
 ) -> tuple[T, Thrift]:
     """What `attempt` gives with the first way to save memory, from `thrift` on, that suffices; and that way.
 
-    Raises TrainingError when none does.
+    `samples` gives the size of the batch, which is only asked for when memory runs out. Raises TrainingError when no way
+    suffices.
     """
     while True:
         try:
@@ -61,11 +83,12 @@ def with_memory_left(
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            reason = _reason(error)
         # Only here, outside of the handler, nothing holds on to the tensors of the attempt any more.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        found = thrift.less(samples)
+        count = samples()
+        found = thrift.less(count)
         if found is None:
             raise TrainingError(
                 "the device has too little memory even for one sample at a time with activations computed again "
@@ -73,7 +96,44 @@ def with_memory_left(
                 "--gpu-memory GB"
             )
         thrift = found
-        warn(f"out of memory on the device ({reason}): going on with {thrift}; the batch stays {samples}")
+        warn(f"out of memory on the device ({reason}): going on with {thrift}; the batch stays {count}")
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _at_once(attempt: Callable[[], T]) -> T:
+    return attempt()
+
+
+class Together(Protocol):
+    """A way to do what may need more memory than there is: here, or in step with other processes."""
+
+    def __call__(self, attempt: Callable[[], T]) -> T:
+        """What `attempt` gives."""
+        ...
+
+
+def gradients(
+    logits: Sequence[Tensor],
+    *,
+    loss: Callable[[list[Tensor]], Tensor],
+    backward: Callable[[Tensor], None],
+    together: Together,
+) -> Tensor:
+    """The loss of a whole batch (detached), its gradients added to the parameters that `logits` come from.
+
+    First the loss's with respect to the logits, in which processes exchange sums, then the network's, which is done by
+    `together`. Nothing is added where the loss is not finite.
+    """
+    leaves = [level.detach().requires_grad_() for level in logits]
+    total = loss(leaves)
+    if bool(torch.isfinite(total)):
+        backward(total)
+        used = [(level, leaf.grad) for level, leaf in zip(logits, leaves, strict=True) if leaf.grad is not None]
+        together(lambda: torch.autograd.backward([level for level, _ in used], [gradient for _, gradient in used]))
+    return total.detach()
 
 
 def gradients_in_parts(
@@ -85,18 +145,20 @@ def gradients_in_parts(
     backward: Callable[[Tensor], None],
     sizes: Sequence[int],
     seed: Callable[[int], None],
+    together: Together = _at_once,
 ) -> Tensor:
     """The loss of a whole batch (detached), its gradients added to the parameters, with one part in memory at a time.
 
     Every part goes through the network twice: first for its logits, of which all together give the loss and its gradient
     with respect to them, then for the gradient of the weights. So losses that pool over the batch, as batch Dice, are
     exact; batch norm sees parts. `seed` is called with a part's number before it, so that dropout draws the same both
-    times; `backward` is that of the loss, scaled or not. Nothing is added where the loss is not finite.
+    times; `backward` is that of the loss, scaled or not. Nothing is added where the loss is not finite. `together` does
+    all that goes through the network.
     Source: Gao et al., RepL4NLP 2021 (gradient cache).
     """
     parts = torch.split(image, list(sizes))
     with torch.no_grad(), buffers_kept(network):
-        logits = _joined(_each(forward, parts, seed))
+        logits = together(lambda: _joined(_each(forward, parts, seed)))
     for level in logits:
         level.requires_grad_()
     total = loss(logits)
@@ -105,12 +167,16 @@ def gradients_in_parts(
     backward(total)
     shares = [None if level.grad is None else torch.split(level.grad, list(sizes)) for level in logits]
     del logits
-    for number, part in enumerate(parts):
-        seed(number)
-        levels = forward(part)
-        used = [(level, share[number]) for level, share in zip(levels, shares, strict=True) if share is not None]
-        with buffers_kept(network):
-            torch.autograd.backward([level for level, _ in used], [gradient for _, gradient in used])
+
+    def add_gradients() -> None:
+        for number, part in enumerate(parts):
+            seed(number)
+            levels = forward(part)
+            used = [(level, share[number]) for level, share in zip(levels, shares, strict=True) if share is not None]
+            with buffers_kept(network):
+                torch.autograd.backward([level for level, _ in used], [gradient for _, gradient in used])
+
+    together(add_gradients)
     return total.detach()
 
 

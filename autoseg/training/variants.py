@@ -65,7 +65,8 @@ def arranged(network: nn.Module, variant: Variant) -> nn.Module:
             if layout is not None:
                 parameter.data = parameter.data.contiguous(memory_format=layout)
     if variant.compiled:
-        network.compile()
+        # Every batch has the same shape; graphs for any shape are slower, and of such networks some cannot be made.
+        network.compile(dynamic=False)
     return network
 
 

@@ -40,6 +40,12 @@ def pool_norms(network: nn.Module, ranks: Ranks) -> None:
             module.forward = _PooledNorm(module, ranks)  # type: ignore[assignment,method-assign]
 
 
+def shares_norms(network: nn.Module, ranks: Ranks) -> bool:
+    """Whether processes exchange something inside the network, where none can go back on its own."""
+    norms = (module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
+    return ranks.size > 1 and any(True for _ in norms)
+
+
 @dataclass(frozen=True, eq=False)
 class _PooledNorm:
     """The forward pass of a batch norm over the samples of all processes. Source: Ioffe and Szegedy, ICML 2015."""

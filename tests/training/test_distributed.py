@@ -78,6 +78,13 @@ def test_losses_and_pseudo_dice_are_those_of_the_whole_batch(alone_and_together,
             assert found[2] == pytest.approx(expected[2], abs=5e-3)
 
 
+@pytest.mark.slow
+def test_where_one_device_has_too_little_memory_all_processes_make_do_with_less(alone_and_together):
+    alone, together = alone_and_together
+    assert alone["scarce"]["micro_batch"] == [None] * 3
+    assert [rank["scarce"]["micro_batch"] for rank in together] == [[1] * 3] * 2
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
 def test_shares_make_up_the_batch_and_differ_by_one_at_most(size):
     shares = [Ranks(rank=rank, size=size).share(5) for rank in range(size)]

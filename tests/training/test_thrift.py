@@ -145,6 +145,6 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
         raise RuntimeError("shapes do not fit")
 
     with pytest.raises(RuntimeError, match="shapes do not fit"):
-        with_memory_left(broken, Thrift(), samples=2, warn=pytest.fail)
+        with_memory_left(broken, Thrift(), samples=lambda: 2, warn=pytest.fail)
     assert is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"))
     assert is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ..."))

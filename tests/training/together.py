@@ -17,11 +17,15 @@ from autoseg.training.whole_batch import WholeBatch, pool_norms
 from tests.training.tiny import CPU, FP32, LABELS, NETWORK, Discs, around, settings, setup
 
 SAMPLES = 5
+SCARCE = "scarce"
+"""A variant in which the device of the second process takes one sample at a time and no more."""
 VARIANTS = {
     "plain": ({}, NETWORK, "dice_ce", False),
     "batch_dice": ({}, NETWORK, "dice_ce", True),
     "weighted": ({"class_weights": (1.0, 2.0, 5.0)}, NETWORK, "tversky_ce", True),
     "batch_norm": ({}, NETWORK.model_copy(update={"norm": "batch"}), "dice_ce", True),
+    "top_k": ({"top_k_share": 0.3, "class_weights": (1.0, 2.0, 5.0)}, NETWORK, "dice_topk_ce", True),
+    SCARCE: ({}, NETWORK, "dice_ce", True),
     # No Adam: it makes steps of full size out of the rounding of gradients that are zero, those of biases before a norm.
     "averaged": ({"weight_average": 0.9}, NETWORK, "ce", False),
 }
@@ -42,11 +46,18 @@ class Shared:
         return Batch(image=whole.image[kept], target=whole.target[kept], case_ids=whole.case_ids)
 
 
+def _refuse_two(_network, inputs):
+    if len(inputs[0]) > 1:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+
 def trained(variant, ranks=ALONE, **changes):
     """The state after training a variant with `changes` of its settings."""
     own, network, loss, batch_dice = VARIANTS[variant]
     chosen = settings(**own) if not changes else TrainingSettings(**(settings(**own).model_dump() | changes))
     built = build_network(network, dimensions=2, in_channels=1, out_channels=3, deep_supervision=True, seed=chosen.seed)
+    if variant == SCARCE and ranks.rank == 1:
+        built.register_forward_pre_hook(_refuse_two)
     state = new_state(built, settings=chosen, device=CPU, precision=FP32)
     ranks.make_alike(built)
     pool_norms(built, ranks)
@@ -72,6 +83,7 @@ def results(ranks=ALONE):
         found[variant] = {
             "one_step": dict(one.network.state_dict()),
             "weights": dict(all_.weights),
+            "micro_batch": [row.micro_batch for row in all_.history],
             "history": [(row.train_loss, row.validation_loss, row.pseudo_dice) for row in all_.history],
         }
     return found
