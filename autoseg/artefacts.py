@@ -104,8 +104,8 @@ def _unwritable(path: Path, error: OSError) -> WorkspaceError:
 
 
 def _room(path: Path, error: OSError) -> str:
-    """What is left where `path` lies, for a message about a full disk."""
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    """What is left where `path` lies, for a message about a full disk; numpy's errors have no number."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None):
         return ""
     try:
         free = shutil.disk_usage(path.parent).free

@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ COLOURS = np.array(
 )
 """Of classes, background first; further classes take those of the foreground again."""
 OPACITY = 0.5
+
+LEAST_ROOM = 1 << 20
+"""Bytes that an epoch's events may take."""
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +60,16 @@ class TensorBoardEvents:
         """Write what the epoch's row says, and the example."""
         if self._writer is None:
             return
-        row = history[-1]
+        # TensorBoard writes in a thread of its own, whose traceback would be all that a full disk leaves to see.
+        if (free := shutil.disk_usage(self.folder).free) < LEAST_ROOM:
+            self._give_up(f"{free / 2**20:.1f} MiB free on its disk")
+            return
+        try:
+            self._write(history[-1])
+        except OSError as error:
+            self._give_up(str(error))
+
+    def _write(self, row: EpochRow) -> None:
         for name, value in _scalars(row, self._output_names).items():
             if value is not None:
                 self._writer.add_scalar(name, value, row.epoch)
@@ -64,14 +77,23 @@ class TensorBoardEvents:
             self._writer.add_image("validation/image, wanted, found", panels(self._example), row.epoch, dataformats="HWC")
         self._writer.flush()
 
+    def _give_up(self, reason: str) -> None:
+        """Events are a convenience that no training should end for."""
+        logger.warning("%s: no more event files for TensorBoard are written (%s)", self.folder, reason)
+        self._writer = None
+
     def warned(self, message: str) -> None:
         """Nothing."""
 
     def ended(self) -> None:
         """Close the file."""
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        try:
             self._writer.close()
-            self._writer = None
+        except OSError as error:
+            self._give_up(str(error))
+        self._writer = None
 
 
 def _scalars(row: EpochRow, output_names: Sequence[str]) -> dict[str, float | None]:

@@ -102,6 +102,10 @@ def itk_image(voxels: NDArray[np.generic], *, is_flat: bool) -> Any:
     return simpleitk().GetImageFromArray(np.ascontiguousarray(np.moveaxis(spatial, 0, -1)), isVector=True)
 
 
+FULL_BYTES = 1 << 20
+"""A disk with less room counts as full: SimpleITK does not say what went wrong."""
+
+
 def write_itk(path: Path, image: Any) -> None:
     """Write a SimpleITK image to `path`, whole or not at all. Raises ImageError for a type the format cannot hold."""
     with TemporaryDirectory() as folder:
@@ -109,6 +113,9 @@ def write_itk(path: Path, image: Any) -> None:
         try:
             simpleitk().WriteImage(image, str(draft), useCompression=True)
         except RuntimeError as error:
+            if (free := shutil.disk_usage(folder).free) < FULL_BYTES:
+                reason = f"the disk of {folder}, where it is made, has {free / 2**20:.1f} MiB free"
+                raise ImageError(f"{path}: cannot be written ({reason}). Free space or set TMPDIR.") from error
             kind = image.GetPixelIDTypeAsString()
             raise ImageError(f"{path}: {kind} voxels cannot be stored in this format ({_reason(error)}).") from error
         with written_whole(path) as target, draft.open("rb") as source:
