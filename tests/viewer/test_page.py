@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from autoseg.data.image import Geometry
-from autoseg.data.readers import write_labels
+from autoseg.data.readers import write_image, write_labels
 from autoseg.viewer import niivue
 from autoseg.viewer.gather import Named
 from autoseg.viewer.run import open_viewer
@@ -229,6 +229,7 @@ def test_other_grids_and_damaged_files_are_said_on_the_page_and_the_rest_is_draw
         page.press("n")
         page.wait("document.getElementById('case-name').textContent.startsWith('b')")
         ready(page)
+        page.wait("document.getElementById('scores-note').textContent.startsWith('2 of 3 cases cannot be compared')")
         assert "The prediction cannot be shown" in text(page, "#notes")
         assert coloured(drawn(page)) > 1000
 
@@ -248,6 +249,34 @@ def test_a_picture_is_seen_from_above_alone_and_upright(browser, tmp_path):
         height, width = seen.shape
         assert rows.mean() < height / 2
         assert columns.mean() < width / 2
+
+
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, -1, 1), (-1, 1, -1)], ids=["RAS", "LPS", "LAI"])
+def test_sides_of_the_patient_are_where_radiologists_expect_them_however_a_file_is_stored(browser, tmp_path, signs):
+    """A lamp at the left, the front and the top of the head is at the right and the top of the screen."""
+    side = 16
+    affine = np.diag([*signs, 1.0])
+    # World coordinates (x to the right, y to the front, z to the top) of all voxels, middle of the grid at 0.
+    affine[:3, 3] = -affine[:3, :3] @ np.full(3, (side - 1) / 2)
+    x, y, z = (affine[axis, axis] * np.arange(side) + affine[axis, 3] for axis in range(3))
+    voxels = np.full((1, side, side, side), 50, np.int16)
+    lamp = (np.abs(z - 4) < 2)[:, None, None] & (np.abs(y - 4) < 2)[None, :, None] & (np.abs(x + 4) < 2)[None, None, :]
+    voxels[0][lamp] = 1000
+    grid = Geometry((side,) * 3, (1.0, 1.0, 1.0), affine)
+    write_image(tmp_path / "head.nii.gz", voxels, grid)
+    write_labels(tmp_path / "lamp.nii.gz", lamp.astype(np.uint8), grid)
+    with opened(browser, Named(str(tmp_path / "head.nii.gz"), references=tmp_path / "lamp.nii.gz")) as page:
+        page.press("r")
+        page.press("x")
+        for key, is_right in (("a", True), ("c", True), ("s", False)):  # sagittal: the nose points to the left
+            page.press(key)
+            ready(page)
+            seen = drawn(page).min(axis=2)
+            inside = np.argwhere(seen > 5)
+            middle = (inside.min(axis=0) + inside.max(axis=0)) / 2
+            row, column = np.argwhere(seen > 220).mean(axis=0)
+            assert row < middle[0]
+            assert (column > middle[1]) == is_right
 
 
 def test_names_are_text_and_never_commands(browser, tmp_path):

@@ -1,24 +1,14 @@
-// The page: one state, what the user does to it, and what is drawn of it.
+// The page: what the user does to its state, and what is drawn of it.
 
 import { CaseList } from "./caselist.js";
+import { fillPanel } from "./controls.js";
 import { Drawing, VIEWS } from "./drawing.js";
 import { help, listen } from "./keys.js";
-import { checkbox, fillSet, radio, row, slider, softText } from "./panel.js";
 import * as server from "./server.js";
+import { background, coloursOf, hiddenOf, images, isOutlined, isVisible, kindOf, overlays, setVisible, state, toggle } from "./state.js";
 
 const POLL_MS = 1000;
-const KEY_OF_LAYER = { prediction: "p", reference: "r", difference: "d" };
 const at = (id) => document.getElementById(id);
-
-// What the user chose stays as it is from case to case; the rest belongs to the case on the page.
-const state = {
-  view: "planes", sequence: null, isCrosshairShown: true, isCut: false, isSmooth: true,
-  visible: { prediction: true, reference: true, difference: false },
-  outlined: { prediction: false, reference: true },
-  opacity: { prediction: 0.55, reference: 0.9, difference: 0.8, map: 0.7, image: 1 },
-  hiddenClasses: new Set(), hiddenDifferences: new Set(),
-  index: -1, opened: null, loaded: new Map(), asked: 0, collection: null,
-};
 
 const drawing = new Drawing(at("canvas"), { onPlace: tellPlace });
 const list = new CaseList({
@@ -58,38 +48,37 @@ async function open(index) {
     Object.assign(state, { index, opened, loaded: new Map() });
     const sequences = images();
     if (!sequences.some((one) => one.name === state.sequence)) state.sequence = sequences[0]?.name ?? null;
-    fillPanel();
-    await draw(asked);
-    if (asked !== state.asked) return;
-    drawing.setView(state.view, { isFlat: opened.is_flat });
-    if (opened.focus_mm) drawing.lookAt(opened.focus_mm);
+    refill();
     tellCase();
-    done();
+    drawing.setView(state.view, { isFlat: opened.is_flat });
+    if (await draw() && opened.focus_mm) drawing.lookAt(opened.focus_mm);
   } catch (error) {
     if (asked === state.asked) fail(error);
   }
 }
 
-const images = () => state.opened.layers.filter((one) => one.kind === "image");
-const overlays = () => state.opened.layers.filter((one) => one.kind !== "image");
-const isVisible = (layer) => state.visible[layer.kind === "map" ? layer.name : layer.id] ?? false;
-const kindOf = (layer) => (layer.kind === "map" || layer.kind === "image" ? layer.kind : layer.id);
-const background = () => images().find((one) => one.name === state.sequence) ?? images()[0];
-
-// A lone label map is easier to see filled.
-const isOutlined = (layer) => layer.kind === "labels" && state.outlined[layer.id]
-  && (layer.id === "prediction" || state.opened.layers.some((one) => one.id === "prediction" && isVisible(one)));
-
-async function draw(asked = state.asked) {
+// Draw the layers that are switched on; false if something later overtook it. A layer that cannot be had is said and left out.
+async function draw() {
+  const mine = ++state.drawn;
   const wanted = [background(), ...overlays().filter(isVisible)].filter(Boolean);
   if (!wanted.length) throw new Error(`${state.opened.id}: nothing of this case can be shown.`);
   const loaded = [];
-  for (const layer of wanted) loaded.push(await load(layer));
-  if (asked !== state.asked) return;
+  const problems = [];
+  for (const layer of wanted) {
+    try {
+      loaded.push(await load(layer));
+    } catch (error) {
+      if (layer === wanted[0]) throw error;
+      problems.push(error.message);
+    }
+    if (mine !== state.drawn) return false;
+  }
   drawing.show(loaded, (layer) => ({
     opacity: state.opacity[kindOf(layer)], hidden: hiddenOf(layer), outlined: isOutlined(layer),
   }));
   at("canvas").setAttribute("aria-label", `${state.opened.id}: ${wanted.map((one) => one.name).join(", ")}`);
+  done(problems.join(" "));
+  return true;
 }
 
 async function load(layer) {
@@ -101,121 +90,24 @@ async function load(layer) {
   return loaded.get(layer.id);
 }
 
-function coloursOf(layer) {
-  const { classes } = state.opened;
-  if (layer.kind === "labels") return classes.map((one) => one.colour);
-  if (layer.kind === "difference") return state.collection.differences.flatMap((one) => classes.map(() => one.colour));
-  return null;
-}
-
-// The values of a label map that are not drawn. In a difference each way to differ has a value for each class.
-function hiddenOf(layer) {
-  const { classes } = state.opened;
-  const hidden = new Set();
-  const ways = layer.kind === "difference" ? state.collection.differences : [null];
-  ways.forEach((way, kind) => classes.forEach((one, place) => {
-    const isHidden = state.hiddenClasses.has(one.name) || (way && state.hiddenDifferences.has(way.name));
-    if (isHidden) hidden.add(kind * classes.length + place + 1);
-  }));
-  return hidden;
-}
-
-function fillPanel() {
-  const { opened, collection } = state;
-  const notes = [...collection.notes, ...opened.notes, list.scores.problems[opened.id]].filter(Boolean);
-  at("notes").replaceChildren(...notes.map(paragraph));
-  fillSet(at("sequences"), images().map((layer, place) => row({
-    label: layer.name, key: place < 9 ? String(place + 1) : null,
-    control: radio("sequence", layer === background(), () => choose(() => { state.sequence = layer.name; })),
-  })));
-  fillSet(at("layers"), overlays().map((layer) => row({
-    label: layer.name, key: KEY_OF_LAYER[layer.id] ?? "u",
-    control: checkbox(isVisible(layer), (isOn) => choose(() => setVisible(layer, isOn))),
-    beside: slider(`opacity of ${layer.name}`, {
-      value: state.opacity[kindOf(layer)], low: 0, high: 1, step: 0.05,
-      onInput: (value) => choose(() => { state.opacity[kindOf(layer)] = value; }, { rebuild: false }),
-    }),
-  })));
-  at("classes-unit").textContent = volumesLegend();
-  fillSet(at("classes"), opened.classes.map((one, place) => row({
-    label: one.name, colour: one.colour, key: place < 9 ? `⇧${place + 1}` : null,
-    control: checkbox(!state.hiddenClasses.has(one.name), (isOn) => choose(() => toggle(state.hiddenClasses, one.name, !isOn))),
-    beside: softText(volumesText(place)),
-  })));
-  const hasDifference = opened.layers.some((one) => one.id === "difference");
-  fillSet(at("differences"), !hasDifference ? [] : collection.differences.map((one) => row({
-    label: one.name, colour: one.colour,
-    control: checkbox(!state.hiddenDifferences.has(one.name), (isOn) => choose(() => toggle(state.hiddenDifferences, one.name, !isOn))),
-  })));
-  fillSet(at("looks"), lookRows());
-  for (const view of VIEWS) at(`view-${view.name}`).disabled = opened.is_flat && view.name !== "axial";
-}
-
-function lookRows() {
-  const rows = [
-    row({ label: "crosshair", key: "x", control: checkbox(state.isCrosshairShown, actions.crosshair) }),
-    row({ label: "smooth images", control: checkbox(state.isSmooth, (isOn) => { state.isSmooth = isOn; drawing.setSmooth(isOn); }) }),
-    row({ label: "brightness", beside: brightnessSlider() }),
-    row({
-      label: "opacity of the image",
-      beside: slider("opacity of the image", {
-        value: state.opacity.image, low: 0, high: 1, step: 0.05,
-        onInput: (value) => choose(() => { state.opacity.image = value; }, { rebuild: false }),
-      }),
-    }),
-  ];
-  const labelMaps = overlays().filter((one) => one.kind === "labels");
-  for (const layer of labelMaps.length > 1 ? labelMaps : []) {
-    rows.push(row({
-      label: `${layer.name} as outline`, key: layer.id === "prediction" ? "o" : null,
-      control: checkbox(state.outlined[layer.id], (isOn) => choose(() => { state.outlined[layer.id] = isOn; })),
-    }));
-  }
-  if (!state.opened.is_flat) rows.push(row({ label: "3-D cut open", key: "k", control: checkbox(state.isCut, actions.cut) }));
-  return rows;
-}
-
-function brightnessSlider() {
-  const onInput = (value) => {
-    const one = state.loaded.get(background().id);
-    if (one) drawing.setWindow(one, one.darkest, one.darkest + (one.brightest - one.darkest) * 2 ** (1 - value));
-  };
-  return slider("brightness", { value: 1, low: -1, high: 3, step: 0.1, onInput });
-}
-
-function volumesLegend() {
-  const names = Object.keys(state.opened.volumes_ml);
-  return names.length ? `(ml ${names.join(" / ")})` : "";
-}
-
-function volumesText(place) {
-  const { volumes_ml: volumes } = state.opened;
-  const shown = Object.keys(volumes).map((name) => volumes[name][place].toFixed(1));
-  return shown.join(" / ");
-}
-
-function setVisible(layer, isOn) {
-  state.visible[layer.kind === "map" ? layer.name : layer.id] = isOn;
-}
-
-function toggle(set, name, isIn) {
-  if (isIn) set.add(name); else set.delete(name);
+function refill() {
+  fillPanel({ choose, actions, drawing, problem: list.scores.problems[state.opened.id] });
 }
 
 // Change the state, then draw what came of it.
 function choose(change, { rebuild = true } = {}) {
   if (!state.opened) return;
   change();
-  if (rebuild) keepFocus(fillPanel);
+  if (rebuild) keepFocus();
   busy("");
-  draw().then(done, fail);
+  draw().catch(fail);
 }
 
 // The panel is built anew; whoever uses the keyboard must stay where he was.
-function keepFocus(rebuild) {
+function keepFocus() {
   const controls = () => [...document.querySelectorAll("aside input")];
   const place = controls().indexOf(document.activeElement);
-  rebuild();
+  refill();
   if (place >= 0) controls()[place]?.focus();
 }
 
@@ -267,8 +159,8 @@ const actions = {
   head: () => steer(0, 0, 1, 0, 0),
   feet: () => steer(0, 0, -1, 0, 0),
   focus: () => state.opened?.focus_mm && drawing.lookAt(state.opened.focus_mm),
-  crosshair: () => { state.isCrosshairShown = !state.isCrosshairShown; drawing.setCrosshair(state.isCrosshairShown); keepFocus(fillPanel); },
-  cut: () => { state.isCut = !state.isCut; drawing.setCut(state.isCut); keepFocus(fillPanel); },
+  crosshair: () => { state.isCrosshairShown = !state.isCrosshairShown; drawing.setCrosshair(state.isCrosshairShown); keepFocus(); },
+  cut: () => { state.isCut = !state.isCut; drawing.setCut(state.isCut); keepFocus(); },
   screenshot: () => screenshot().catch(fail),
   help: () => at("help").showModal(),
 };
@@ -330,15 +222,9 @@ function tellPlace(millimetres, values) {
   at("place").textContent = [`${millimetres.map((one) => one.toFixed(1)).join(", ")} mm`, ...parts].join(" · ");
 }
 
-function paragraph(text) {
-  const found = document.createElement("p");
-  found.textContent = text;
-  return found;
-}
-
 function say(text) { at("status").textContent = text; }
 function busy(text) { at("stage").setAttribute("aria-busy", "true"); say(text); }
-function done() { at("stage").setAttribute("aria-busy", "false"); say(""); }
+function done(text) { at("stage").setAttribute("aria-busy", "false"); say(text); }
 function fail(error) { at("stage").setAttribute("aria-busy", "false"); say(error.message); }
 
 start().catch(fail);
