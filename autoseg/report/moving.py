@@ -54,8 +54,12 @@ def turning(scene: Scene) -> list[Slice]:
         surface_of(classes, middle=middle, spacing_mm=scene.spacing_mm, step_mm=STEP * pixel_mm)
         for classes in (scene.predicted, scene.reference)
     ]
+    names = [
+        name if len(side.points) else f"{name}: nothing"
+        for name, side in zip(("prediction", "reference"), sides, strict=True)
+    ]
     return [
-        side_by_side([splat(side, angle=float(angle), scale=1 / pixel_mm) for side in sides], ("prediction", "reference"))
+        side_by_side([splat(side, angle=float(angle), scale=1 / pixel_mm) for side in sides], names)
         for angle in np.linspace(0, 2 * np.pi, FRAMES, endpoint=False)
     ]
 
