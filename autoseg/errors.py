@@ -1,6 +1,6 @@
 """What can go wrong through the user's input, each with one message that says what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -70,6 +70,12 @@ class ViewerError(AutosegError):
 
 class BenchmarkError(AutosegError):
     """A benchmark cannot be run with what it was given."""
+
+
+def listed(names: Sequence[str], *, most: int = 5, between: str = ", ") -> str:
+    """Names as they stand in a message: the first few, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return between.join(names[:most]) + more
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

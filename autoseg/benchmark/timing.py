@@ -75,9 +75,9 @@ def this_machine(*, device: str, threads: int) -> Machine:
     return Machine(processor=_processor(), threads=threads, device=name, torch=torch.__version__)
 
 
-def _processor(cpu_info: Path = Path("/proc/cpuinfo")) -> str:
+def _processor() -> str:
     try:
-        lines = cpu_info.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # not Linux
         return platform.processor() or platform.machine()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -15,7 +15,6 @@ from autoseg.data.formats.header import Header
 from autoseg.data.headers import NOTHING, CaseHeaders, read_headers
 from autoseg.data.image import Mismatch, compare_grids
 from autoseg.data.labels import LabelScheme
-from autoseg.progress import SILENT, Progress
 
 _PIECE = 1 << 20
 
@@ -46,11 +45,9 @@ def has_errors(problems: Sequence[Problem]) -> bool:
     return any(problem.severity == "error" for problem in problems)
 
 
-def check_headers(
-    dataset: Dataset, *, headers: Sequence[CaseHeaders] | None = None, progress: Progress = SILENT
-) -> list[Problem]:
+def check_headers(dataset: Dataset, *, headers: Sequence[CaseHeaders] | None = None) -> list[Problem]:
     """All problems that show without reading voxels, case by case; `headers` are read where they are not given."""
-    known = read_headers(dataset, progress=progress) if headers is None else headers
+    known = read_headers(dataset) if headers is None else headers
     problems = _duplicates(dataset) if dataset.cases else [_nothing_to_train_on(dataset)]
     for one in known:
         problems += _unreadable_files(one)

@@ -5,9 +5,7 @@ from pathlib import Path
 from autoseg.data.check import Problem
 from autoseg.data.dataset import Dataset
 from autoseg.data.layouts.found import images_in, subfolders
-
-SHOWN = 5
-"""So many names are listed."""
+from autoseg.errors import listed
 
 
 def set_aside(dataset: Dataset) -> list[Problem]:
@@ -24,7 +22,7 @@ def _without_label(dataset: Dataset) -> list[Problem]:
     return [
         _warning(
             dataset,
-            case=_listed(names),
+            case=listed(names),
             field="label missing",
             found=f"{_patients(len(names))} without a segmentation, beside {len(dataset.cases)} with one",
             expected="a segmentation for each patient to train on",
@@ -53,16 +51,11 @@ def _without_images(dataset: Dataset) -> list[Problem]:
 
 def _content(folder: Path) -> str:
     images = [path.name for path in images_in(folder)]
-    return f"only {_listed(images)}" if images else "no image"
+    return f"only {listed(images)}" if images else "no image"
 
 
 def _patients(count: int) -> str:
     return "1 patient" if count == 1 else f"{count} patients"
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 def _warning(dataset: Dataset, *, case: str, field: str, found: str, expected: str, advice: str) -> Problem:

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from autoseg.artefacts import FROZEN
-from autoseg.errors import EvaluationError
+from autoseg.errors import EvaluationError, listed
 from autoseg.evaluation.evaluate import Evaluation
 from autoseg.evaluation.scores import CaseScores, Scores
 from autoseg.evaluation.summary import interval, resampled_means
@@ -101,7 +101,7 @@ def _refuse_unlike(first: Evaluation, second: Evaluation) -> None:
 
 def _only_in(evaluation: Evaluation, other: Evaluation) -> list[str]:
     ids = sorted({case.id for case in evaluation.cases} - {case.id for case in other.cases})
-    return [f"only in {evaluation.predictions}: {', '.join(ids[:5])}"] if ids else []
+    return [f"only in {evaluation.predictions}: {listed(ids)}"] if ids else []
 
 
 def _sorted_like(evaluation: Evaluation, order: Evaluation) -> list[CaseScores]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from autoseg.data.dataset import Dataset
 from autoseg.data.readers import READERS, image_stem, is_image
-from autoseg.errors import EvaluationError
+from autoseg.errors import EvaluationError, listed
 from autoseg.prediction.files import is_map
 
 Files = Mapping[str, Path]
@@ -66,7 +66,7 @@ def dataset_references(dataset: Dataset, predicted: Iterable[str], *, whole: boo
         touched = {case_id: path for case_id, path in touched.items() if case_id in wanted}
     if not touched:
         raise EvaluationError(
-            f"data set {dataset.name} has no labels for the predicted cases ({_listed(sorted(wanted))}). "
+            f"data set {dataset.name} has no labels for the predicted cases ({listed(sorted(wanted))}). "
             "Name a folder with their references with -r."
         )
     return touched
@@ -88,12 +88,12 @@ def match(predictions: Files, references: Files, *, allow_missing: bool) -> Pair
     missing = sorted(set(references) - set(predictions))
     if not both:
         raise EvaluationError(
-            f"no case is on both sides: predictions are {_listed(sorted(predictions))}; references are {_listed(missing)}. "
+            f"no case is on both sides: predictions are {listed(sorted(predictions))}; references are {listed(missing)}. "
             "A prediction must have the file name of its reference (endings may differ)."
         )
     if missing and not allow_missing:
         raise EvaluationError(
-            f"{len(missing)} of {len(references)} references have no prediction: {_listed(missing)}. "
+            f"{len(missing)} of {len(references)} references have no prediction: {listed(missing)}. "
             "Predict them, or leave them out of the evaluation with --allow-missing."
         )
     return Pairing(
@@ -101,8 +101,3 @@ def match(predictions: Files, references: Files, *, allow_missing: bool) -> Pair
         extra=tuple(sorted(set(predictions) - set(references))),
         missing=tuple(missing),
     )
-
-
-def _listed(names: list[str], *, most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

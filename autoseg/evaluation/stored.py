@@ -5,7 +5,7 @@ from pathlib import Path
 
 from autoseg.artefacts import load
 from autoseg.data.splits import ALL
-from autoseg.errors import EvaluationError
+from autoseg.errors import EvaluationError, listed
 from autoseg.evaluation.evaluate import Evaluation
 from autoseg.evaluation.pairing import label_files
 from autoseg.training.model_folder import VALIDATION_FOLDER, fold_folder, open_model
@@ -28,7 +28,7 @@ def fold_predictions(model: Path, fold: str) -> Path:
     missing = sorted(set(expected) - set(label_files(folder, what="predictions")))
     if missing:
         raise EvaluationError(
-            f"{folder}: {len(missing)} of {len(expected)} held-out cases have no prediction: {', '.join(missing[:5])}. "
+            f"{folder}: {len(missing)} of {len(expected)} held-out cases have no prediction: {listed(missing)}. "
             f"Make them with: {trained.remake()} -f {fold}"
         )
     return folder

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autoseg.csv_table import read_csv
-from autoseg.errors import EvaluationError, unknown_name
+from autoseg.errors import EvaluationError, listed, unknown_name
 
 
 def parse_stratify(text: str) -> tuple[Path, str]:
@@ -36,6 +36,7 @@ def read_strata(path: Path, column: str, *, cases: Sequence[str]) -> Mapping[str
             )
     without = [case for case in cases if not found.get(case)]
     if without:
-        listed = ", ".join(without[:5]) + (f" and {len(without) - 5} more" if len(without) > 5 else "")
-        raise EvaluationError(f"{path}: no {column} for {len(without)} of {len(cases)} cases: {listed}. Add their rows.")
+        raise EvaluationError(
+            f"{path}: no {column} for {len(without)} of {len(cases)} cases: {listed(without)}. Add their rows."
+        )
     return {case: found[case] for case in cases}

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from autoseg.errors import ArtefactError
+from autoseg.errors import ArtefactError, listed
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.training.model_folder import network_of
 
@@ -55,9 +55,9 @@ def check_fit(shapes: Mapping[str, tuple[int, ...]], *, plan: Plan, configuratio
         if shapes.get(name) != expected.get(name)
     ]
     if wrong:
-        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        differences = listed(wrong, most=SHOWN, between="; ")
         raise ArtefactError(
-            f"{path}: these weights belong to another network than the plan describes ({'; '.join(wrong[:SHOWN])}{more}). "
+            f"{path}: these weights belong to another network than the plan describes ({differences}). "
             "Only plain and residual-encoder U-Nets are known; if a trainer changed the network, it cannot be taken over."
         )
 

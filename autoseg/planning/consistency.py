@@ -126,8 +126,8 @@ def _nearest(patch: Sequence[int], divisor: Sequence[int]) -> str:
     return f"{', '.join(others)} or {last}"
 
 
-def nearest_patches(patch: Sequence[int], divisor: Sequence[int], *, count: int = 3) -> list[tuple[int, ...]]:
-    """The `count` patches nearest to `patch` whose axes are multiples of `divisor`, with two voxels at the bottleneck."""
+def nearest_patches(patch: Sequence[int], divisor: Sequence[int]) -> list[tuple[int, ...]]:
+    """The three patches nearest to `patch` whose axes are multiples of `divisor`, with two voxels at the bottleneck."""
     choices = [
         sorted({max(n // d, 1) * d, max(-(-n // d), 1) * d, max(n // d, 1) * d + d})
         for n, d in zip(patch, divisor, strict=True)
@@ -139,7 +139,7 @@ def nearest_patches(patch: Sequence[int], divisor: Sequence[int], *, count: int 
         steps = (abs(a - b) / d for a, b, d in zip(found, patch, divisor, strict=True))
         return sum(steps), math.prod(found)
 
-    return sorted(fitting, key=distance)[:count]
+    return sorted(fitting, key=distance)[:3]
 
 
 def _check_spacing(configuration: Configuration, key: str) -> None:

@@ -161,15 +161,13 @@ def fit_ridge(features: Array, days: Array, died: NDArray[np.bool_], *, seed: in
     return LogLinearModel(intercept=float(fitted.intercept_), coefficients=_floats(fitted.coef_), deviation=deviation)
 
 
-def fit_forest(
-    features: Array, days: Array, died: NDArray[np.bool_], *, seed: int, leaf: int = 5, trees: int = 200
-) -> LogForestModel:
+def fit_forest(features: Array, days: Array, died: NDArray[np.bool_], *, seed: int, trees: int = 200) -> LogForestModel:
     """A random forest (Breiman, 2001) for the logarithm of days, on those who died; its deviation is out of bag."""
     from sklearn.ensemble import RandomForestRegressor
 
     target = _log(days[died])
     forest = RandomForestRegressor(
-        n_estimators=trees, min_samples_leaf=leaf, max_features=1 / 3, oob_score=True, random_state=seed
+        n_estimators=trees, min_samples_leaf=5, max_features=1 / 3, oob_score=True, random_state=seed
     ).fit(features[died], target)
     return LogForestModel(
         trees=tuple(plain_tree(tree.tree_, tree.tree_.value[:, :, 0]) for tree in forest.estimators_),

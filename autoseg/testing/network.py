@@ -31,11 +31,9 @@ def check_network(network: str | NetworkBuilder) -> None:
         _check_weights([_built(builder, spec, dimensions, deep_supervision=False) for _ in range(2)], image)
 
 
-def _built(
-    builder: NetworkBuilder, spec: NetworkSpec, dimensions: int, *, deep_supervision: bool, seed: int = 0
-) -> nn.Module:
+def _built(builder: NetworkBuilder, spec: NetworkSpec, dimensions: int, *, deep_supervision: bool) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         built = builder(
             spec,
             dimensions=dimensions,

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from pydantic import BaseModel
 from torch import nn
 
@@ -190,8 +189,8 @@ def finished_folds(path: Path) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def load_network(model: Model, fold: str, *, which: Which = "final", device: torch.device | str = "cpu") -> nn.Module:
-    """The trained network of `fold` on `device`, ready to predict: evaluation mode, the finest output alone.
+def load_network(model: Model, fold: str, *, which: Which = "final") -> nn.Module:
+    """The trained network of `fold` on the CPU, ready to predict: evaluation mode, the finest output alone.
 
     Raises UnknownNameError for a fold without weights, ArtefactError for weights that are missing, truncated or of
     another network.
@@ -217,7 +216,7 @@ def load_network(model: Model, fold: str, *, which: Which = "final", device: tor
             f"{path}: these weights belong to another network than the plan beside them ({reason}). "
             f"Make it anew with: {model.remake(f'-f {fold} --restart')}"
         ) from error
-    return network.to(device).eval()
+    return network.eval()
 
 
 def network_of(plan: Plan, configuration: Configuration) -> nn.Module:
