@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperCommand
 
+from autoseg.cli.early import begin
 from autoseg.cli.folds import spread
 from autoseg.errors import AutosegError, PredictionError, RepeatedError
 from autoseg.progress import SILENT, Progress
@@ -67,6 +68,7 @@ def ending_well(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def wrapped(*arguments: Any, **options: Any) -> None:
+        begin()
         _show_warnings()
         try:
             function(*arguments, **options)

@@ -198,6 +198,26 @@ def test_an_interrupt_while_a_command_is_still_imported_shows_no_traceback(tmp_p
     assert (process.returncode, errors) == (130, "interrupted\n")
 
 
+def test_an_interrupt_of_a_command_that_has_begun_lets_it_clear_up(tmp_path):
+    program = tmp_path / "autoseg_slow"
+    program.write_text(
+        "import time\n"
+        "from autoseg.cli.console import command_line\n"
+        "def work() -> None:\n"
+        "    try:\n"
+        "        print('begun', flush=True)\n"
+        "        time.sleep(30)\n"
+        "    finally:\n"
+        "        print('cleared up', flush=True)\n"
+        "command_line(work)()\n"
+    )
+    process = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate(timeout=30)
+    assert (process.returncode, printed, errors) == (130, "cleared up\n", "interrupted\n")
+
+
 def test_a_program_that_imports_the_commands_keeps_its_own_interrupts(tmp_path):
     code = "import signal; before = signal.getsignal(2); import autoseg.cli.train; assert signal.getsignal(2) is before"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
