@@ -17,6 +17,7 @@ from autoseg.evaluation.evaluate import Evaluation, summed_up
 from autoseg.evaluation.run import EVALUATION_FILE
 from autoseg.fingerprint.fingerprint import Fingerprint
 from autoseg.planning.plan import Plan
+from autoseg.prediction.files import is_map
 from autoseg.prediction.report import REPORT_FILE, PredictionReport
 from autoseg.survival.model import SurvivalModel
 from autoseg.survival.run import open_survival_model
@@ -236,4 +237,5 @@ def _report_file(folder: Path, evaluation: Evaluation) -> Path:
 def _images(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         return {}
-    return {image_stem(path): path for path in sorted(folder.iterdir()) if path.is_file() and is_image(path)}
+    found = {image_stem(path): path for path in sorted(folder.iterdir()) if path.is_file() and is_image(path)}
+    return {stem: path for stem, path in found.items() if not is_map(stem, found)}

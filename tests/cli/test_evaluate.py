@@ -8,6 +8,7 @@ from autoseg.cli.evaluate import main
 from autoseg.data.readers import write_labels
 from autoseg.workspace import open_workspace
 from tests.evaluation.test_run import dataset, grid, labels
+from tests.prediction.small import plan, write_small_model
 
 
 @pytest.fixture
@@ -74,6 +75,17 @@ def test_a_missing_prediction_ends_with_its_name_and_code_2(called, tmp_path):
     assert done.exit_code == 2
     assert "have no prediction: s" in done.output
     assert called("--allow-missing").exit_code == 0
+
+
+def test_a_held_out_case_without_a_prediction_ends_with_its_name_and_code_2(tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOSEG_WORKSPACE", str(tmp_path / "workspace"))
+    planned(tmp_path)
+    model = write_small_model(tmp_path / "m", plan())
+    write_labels(model / "fold_0" / "validation" / "p.nii.gz", labels(), grid())
+    done = CliRunner().invoke(main, ["-f", "0", "-m", str(model)])
+    assert done.exit_code == 2
+    assert "1 of 1 held-out cases have no prediction: b" in done.output
+    assert not (model / "fold_0" / "validation" / "evaluation.json").exists()
 
 
 def test_two_sets_are_compared_by_folder_or_by_stored_evaluation(called, tmp_path):

@@ -190,3 +190,10 @@ def test_a_folder_of_predictions_needs_no_model(trained):
     page = render(of_predictions(trained[1] / "fold_0" / "validation", trained[0].dataset_file))
     assert "over 2 cases: all cases" in page
     assert "worst case: b" in page
+
+
+def test_maps_of_uncertainty_are_no_predictions(tmp_path):
+    folder, model = planned_and_trained(tmp_path)
+    held_out = model / "fold_0" / "validation"
+    (held_out / "a_entropy.nii.gz").write_bytes((held_out / "a.nii.gz").read_bytes())
+    assert set(of_dataset(folder, model).predictions) == set("abcd")
