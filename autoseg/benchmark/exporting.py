@@ -89,20 +89,12 @@ def random_scores(work: ExportWork, *, seed: int = 0) -> NDArray[np.float16]:
     import torch
     import torch.nn.functional as F
 
+    from autoseg.benchmark.halving import halving_unet
     from autoseg.networks.unet import build_network
-    from autoseg.planning.plan import NetworkSpec
 
-    stages = len(FEATURES)
-    spec = NetworkSpec(
-        kind="plain_unet",
-        features=FEATURES,
-        kernels=((3, 3, 3),) * stages,
-        strides=((1, 1, 1),) + ((2, 2, 2),) * (stages - 1),
-        encoder_blocks=(1,) * stages,
-        decoder_blocks=(1,) * (stages - 1),
-    )
+    spec = halving_unet(FEATURES, blocks=1)
     network = build_network(spec, dimensions=3, in_channels=1, out_channels=work.classes, deep_supervision=False, seed=seed)
-    factor = 2 ** (stages - 1)
+    factor = 2 ** (len(FEATURES) - 1)
     padded = [-(-size // factor) * factor for size in work.network_shape]
     coarse = torch.randn(1, 1, *(size // COARSENESS + 2 for size in padded), generator=torch.Generator().manual_seed(seed))
     z, y, x = work.network_shape

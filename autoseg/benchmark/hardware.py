@@ -16,11 +16,12 @@ import torch
 from pydantic import BaseModel
 
 from autoseg.artefacts import FROZEN, written_whole
+from autoseg.benchmark.halving import halving_unet
 from autoseg.benchmark.timing import Machine, this_machine
 from autoseg.data.labels import Label, LabelScheme
 from autoseg.losses import build_loss
 from autoseg.networks.unet import build_network
-from autoseg.planning.plan import NetworkSpec, TrainingSettings
+from autoseg.planning.plan import TrainingSettings
 from autoseg.preprocessing.resampling import resample_image
 from autoseg.training.allocator import kept_memory
 from autoseg.training.device import Precision, choose_device, choose_precision
@@ -158,15 +159,7 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def _network(*, supervised: bool) -> torch.nn.Module:
-    stages = len(FEATURES)
-    spec = NetworkSpec(
-        kind="plain_unet",
-        features=FEATURES,
-        kernels=((3, 3, 3),) * stages,
-        strides=((1, 1, 1),) + ((2, 2, 2),) * (stages - 1),
-        encoder_blocks=(2,) * stages,
-        decoder_blocks=(2,) * (stages - 1),
-    )
+    spec = halving_unet(FEATURES, blocks=2)
     return build_network(spec, dimensions=3, in_channels=CHANNELS, out_channels=CLASSES, deep_supervision=supervised)
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from autoseg.artefacts import FROZEN, load
 from autoseg.data.labels import LabelScheme
-from autoseg.errors import ArtefactError, PredictionError
+from autoseg.errors import ArtefactError, PredictionError, listed
 from autoseg.prediction.agreeing import shares
 from autoseg.prediction.beside import channel_names, scheme_text
 from autoseg.prediction.postprocessing import Rule
@@ -136,14 +136,14 @@ def case_ids(sources: Sequence[Source]) -> list[str]:
     """The cases of all members together, sorted. Raises PredictionError where none is in all of them."""
     ids = [{case.id for case in source.report.cases} for source in sources]
     if not set.intersection(*ids):
-        listed = "; ".join(f"{source.folder} holds {_some(some)}" for source, some in zip(sources, ids, strict=True))
-        raise PredictionError(f"no case is in all folders: {listed}. Only predictions of the same images can be averaged.")
+        held = [
+            f"{source.folder} holds {listed(sorted(some), most=3) or 'nothing'}"
+            for source, some in zip(sources, ids, strict=True)
+        ]
+        raise PredictionError(
+            f"no case is in all folders: {'; '.join(held)}. Only predictions of the same images can be averaged."
+        )
     return sorted(set.union(*ids))
-
-
-def _some(ids: set[str], *, most: int = 3) -> str:
-    more = f" and {len(ids) - most} more" if len(ids) > most else ""
-    return (", ".join(sorted(ids)[:most]) or "nothing") + more
 
 
 def empty_report(sources: Sequence[Source], rules: Sequence[Rule]) -> EnsembleReport:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from autoseg.artefacts import load, remove_unfinished, save
 from autoseg.data.splits import Splits
-from autoseg.errors import TrainingError
+from autoseg.errors import TrainingError, listed
 from autoseg.planning.plan import Plan
 from autoseg.training.fold import alone_in, forget, stored_card
 from autoseg.training.model_folder import (
@@ -95,7 +95,7 @@ def _check_same_settings(task: Task, folds: Sequence[str]) -> None:
             found.append(f"{before.configuration}, whose findings it refines, was trained anew")
     found += [difference for fold in begun if (difference := _other_start(task, fold, resumes=fold in folds))]
     if found:
-        shown = "; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
+        shown = listed(found, between="; ")
         raise TrainingError(
             f"{task.model}: fold {', '.join(begun)} was trained with other settings: {shown}. Train beside it with --name "
             "NAME, give the same settings again to resume, or train its folds anew with --restart."

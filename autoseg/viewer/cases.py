@@ -6,7 +6,7 @@ from pathlib import Path
 
 from autoseg.data.labels import LabelScheme
 from autoseg.data.readers import image_stem, is_image
-from autoseg.errors import ViewerError
+from autoseg.errors import ViewerError, listed
 from autoseg.evaluation.evaluate import Evaluation
 from autoseg.evaluation.pairing import Files, label_files
 
@@ -93,7 +93,7 @@ def refuse_strangers(files: Files, ids: Sequence[str], *, what: str, others: str
     """Raise ViewerError when no file is called like any of the cases `ids`, where there are cases."""
     if ids and files and not set(files) & set(ids):
         raise ViewerError(
-            f"no case is on both sides: {what} are {_listed(files)}; {others} are {_listed(ids)}. "
+            f"no case is on both sides: {what} are {listed(sorted(files))}; {others} are {listed(sorted(ids))}. "
             "Give files of the same case the same name (endings may differ)."
         )
 
@@ -117,7 +117,7 @@ def maps_by_case(path: Path, *, ids: Sequence[str]) -> dict[str, dict[str, Path]
             found.setdefault(case_id, {})[_name_of_map(stem, case_id)] = file
     if not found:
         raise ViewerError(
-            f"uncertainty: no file in {path} is called like a case ({_listed(ids)}), as CASE_entropy.nii.gz would be."
+            f"uncertainty: no file in {path} is called like a case ({listed(sorted(ids))}), as in CASE_entropy.nii.gz."
         )
     return found
 
@@ -135,8 +135,3 @@ def _images_below(folder: Path) -> list[Path]:
     within = sorted(folder.iterdir())
     folders = [folder, *(one for one in within if one.is_dir() and not one.name.startswith("."))]
     return [file for one in folders for file in sorted(one.iterdir()) if file.is_file() and is_image(file)]
-
-
-def _listed(names: Iterable[str], *, most: int = 5) -> str:
-    ordered = sorted(names)
-    return ", ".join(ordered[:most]) + (f" and {len(ordered) - most} more" if len(ordered) > most else "")
