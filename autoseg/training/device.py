@@ -36,8 +36,10 @@ class Precision:
 def choose_device(name: str = "auto") -> torch.device:
     """The device called `name`: "cpu", "cuda", "cuda:1", "mps"; "auto" takes a GPU where there is one.
 
-    Raises UnknownNameError for another name and TrainingError for a device that this machine does not have.
+    Raises UnknownNameError for another name, and TrainingError for a device that this machine does not have and for a torch
+    that must not be used.
     """
+    refuse_slow_torch(torch.__version__)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     kind, _, index = name.partition(":")
@@ -54,15 +56,18 @@ def _check_cuda(name: str, index: int) -> None:
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if index >= found:
         raise TrainingError(f"device {name}: this machine has {found} CUDA devices. Use --device cpu or a lower number.")
-    refuse_slow_torch(torch.__version__)
 
 
 def refuse_slow_torch(version: str) -> None:
-    """Raise TrainingError, with the reason, for a version of torch whose 3-D convolutions on CUDA are broken."""
+    """Raise TrainingError, with the reason, for a version of torch whose 3-D convolutions are broken.
+
+    On any device, as the installation asks for another version on any: a model is not to depend on who has overruled that.
+    """
     if version.startswith("2.9."):
         raise TrainingError(
-            f"torch {version} runs 3-D convolutions on CUDA about four times slower and with many times the "
-            "memory (pytorch issue 166122). Install torch 2.8 or 2.10 and later."
+            f"torch {version} is not used: on CUDA it runs 3-D convolutions in mixed precision about four times slower and "
+            "with many times the memory (pytorch issue 166122). Install torch 2.8, or 2.10 and later: "
+            "pip install 'torch>=2.6,!=2.9.*'"
         )
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from autoseg.errors import TrainingError
-from autoseg.training.frozen import leave_encoder
+from autoseg.training.frozen import encoder_left
 from autoseg.training.optim import learning_rate, set_learning_rate
 from autoseg.training.patches import Batch
 from autoseg.training.pseudo_dice import overlap_counts
@@ -44,14 +44,13 @@ def take_step(state: TrainingState, setup: Setup, batch: Batch, *, warn: Callabl
     """
     losses = [row.validation_loss for row in state.history]
     set_learning_rate(state.optimiser, learning_rate(setup.settings, setup.pace.progress(state.position), losses))
-    (loss, overlap), state.thrift = _with_memory_left(
-        lambda thrift: _gradients(state, setup, batch, thrift), state, setup, batch=batch, warn=warn
-    )
+    with encoder_left(state.network, active=state.position.epoch < setup.settings.freeze_encoder_epochs):
+        (loss, overlap), state.thrift = _with_memory_left(
+            lambda thrift: _gradients(state, setup, batch, thrift), state, setup, batch=batch, warn=warn
+        )
     if not math.isfinite(loss):
         return None
     setup.ranks.average_gradients(state.network.parameters())
-    if state.position.epoch < setup.settings.freeze_encoder_epochs:
-        leave_encoder(state.network)
     state.scaler.unscale_(state.optimiser)
     norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), setup.settings.gradient_clip)
     # With scaled losses an infinite gradient is usual: the scaler skips that step itself and lowers its scale.

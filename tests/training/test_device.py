@@ -53,3 +53,10 @@ def test_torch_2_9_is_refused_with_the_reason_and_its_neighbours_are_not():
         refuse_slow_torch("2.9.1+cu128")
     refuse_slow_torch("2.8.0")
     refuse_slow_torch("2.10.0")
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu"])
+def test_torch_2_9_is_refused_on_every_device(name, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", "2.9.0+cpu")
+    with pytest.raises(TrainingError, match=r"torch 2\.9\.0\+cpu is not used.*pip install"):
+        choose_device(name)

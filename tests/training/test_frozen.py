@@ -3,11 +3,13 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from autoseg.errors import TrainingError
-from autoseg.training.frozen import is_of_encoder, leave_encoder
+from autoseg.training.frozen import encoder_left, is_of_encoder
 from autoseg.training.loop import fit
-from tests.training.tiny import around, settings, setup, state
+from autoseg.training.step import take_step
+from tests.training.tiny import Discs, around, settings, setup, state
 
 
 def test_the_encoder_begins_to_learn_after_its_epochs():
@@ -33,5 +35,26 @@ def test_names_are_known_under_wrappers():
 
 
 def test_a_network_without_an_encoder_cannot_leave_it():
-    with pytest.raises(TrainingError, match="has no part called 'encoder'"):
-        leave_encoder(nn.Linear(1, 1))
+    with pytest.raises(TrainingError, match="has no part called 'encoder'"), encoder_left(nn.Linear(1, 1), active=True):
+        pass
+    with encoder_left(nn.Linear(1, 1), active=False):
+        pass
+
+
+def flops_of_a_step(frozen_epochs):
+    chosen = settings(freeze_encoder_epochs=frozen_epochs)
+    found = state(chosen)
+    with FlopCounterMode(display=False) as counter:
+        take_step(found, setup(chosen), Discs().batch(0, 0), warn=pytest.fail)
+    return counter.get_total_flops()
+
+
+def test_the_way_back_through_a_frozen_encoder_is_not_computed():
+    assert flops_of_a_step(1) < 0.85 * flops_of_a_step(0)
+
+
+def test_after_a_step_the_encoder_can_learn_again():
+    chosen = settings(freeze_encoder_epochs=1)
+    found = state(chosen)
+    take_step(found, setup(chosen), Discs().batch(0, 0), warn=pytest.fail)
+    assert all(parameter.requires_grad for parameter in found.network.parameters())
