@@ -29,7 +29,7 @@ LOSSES: Mapping[str, tuple[Target, ...]] = {
 }
 """Every loss, and what a plan may train on to use it."""
 OPTIMISERS: tuple[str, ...] = ("sgd", "adam", "adamw")
-SCHEDULES: tuple[str, ...] = ("poly", "cosine", "plateau", "constant")
+SCHEDULES: tuple[str, ...] = ("poly", "cosine", "plateau", "constant", "decay_then_stop")
 POLICIES: tuple[str, ...] = ("nnunet", "brats", "light", "none")
 
 TRAINING_NAMES: Mapping[str, tuple[str, Iterable[str]]] = {

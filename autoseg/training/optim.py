@@ -9,7 +9,7 @@ from torch import nn
 
 from autoseg.extend import resolve
 from autoseg.planning.plan import TrainingSettings
-from autoseg.training.plateau import falls
+from autoseg.training.plateau import decayed_to, falls
 
 POLY_POWER = 0.9
 
@@ -75,7 +75,21 @@ def constant(moment: Moment) -> float:
     return 1.0
 
 
-SCHEDULES: dict[str, Schedule] = {"poly": poly, "cosine": cosine, "plateau": plateau, "constant": constant}
+def decay_then_stop(moment: Moment) -> float:
+    """1 until the validation loss has rested for `plateau_patience` epochs, then along a line to 0, and the end.
+
+    The line takes `stop_patience` epochs, as many as the patience where there is none.
+    """
+    return decayed_to(moment.settings, moment.losses)
+
+
+SCHEDULES: dict[str, Schedule] = {
+    "poly": poly,
+    "cosine": cosine,
+    "plateau": plateau,
+    "constant": constant,
+    "decay_then_stop": decay_then_stop,
+}
 
 
 def build_optimiser(

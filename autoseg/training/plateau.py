@@ -28,8 +28,28 @@ def falls(losses: Sequence[float | None], *, patience: int) -> int:
     return sum(epochs > 0 and epochs % patience == 0 for epochs in resting(losses))
 
 
+def decayed_to(settings: TrainingSettings, losses: Sequence[float | None]) -> float:
+    """The share of the rate that the schedule decay_then_stop leaves after these epochs: 1 until they rest, then less.
+
+    Once begun the decay goes on whatever the losses do: a falling rate is what makes them better.
+    """
+    began = next((n for n, rested in enumerate(resting(losses), start=1) if rested >= settings.plateau_patience), None)
+    if began is None:
+        return 1.0
+    return max(0.0, 1 - (len(losses) - began + 1) / (_decay_epochs(settings) + 1))
+
+
+def _decay_epochs(settings: TrainingSettings) -> int:
+    return settings.plateau_patience if settings.stop_patience is None else settings.stop_patience
+
+
 def why_ended(settings: TrainingSettings, losses: Sequence[float | None]) -> str | None:
     """Why a training with these validation losses ends before its time; None where it goes on."""
+    if settings.schedule == "decay_then_stop":
+        if decayed_to(settings, losses) > 0:
+            return None
+        waited, epochs = settings.plateau_patience, _decay_epochs(settings)
+        return f"no better validation loss in {waited} epochs, and the learning rate was brought to zero in {epochs} more"
     rested = resting(losses)
     if settings.stop_patience is not None and rested and rested[-1] >= settings.stop_patience:
         return f"no better validation loss in {rested[-1]} epochs"

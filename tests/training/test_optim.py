@@ -17,7 +17,7 @@ def test_poly_follows_nnunet_at_the_start_of_each_epoch():
 def test_schedules_half_way_worked_out_by_hand():
     moment = Moment(0.5, TrainingSettings(plateau_patience=1, plateau_factor=0.25), [1.0, 1.0])
     assert {name: schedule(moment) for name, schedule in SCHEDULES.items()} == pytest.approx(
-        {"poly": 0.5**0.9, "cosine": 0.5, "plateau": 0.25, "constant": 1.0}
+        {"poly": 0.5**0.9, "cosine": 0.5, "plateau": 0.25, "constant": 1.0, "decay_then_stop": 0.5}
     )
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from autoseg.planning.plan import TrainingSettings
 from autoseg.training.optim import learning_rate
-from autoseg.training.plateau import falls, falls_to_floor, resting, why_ended
+from autoseg.training.plateau import decayed_to, falls, falls_to_floor, resting, why_ended
 
 
 def settings(**changes):
@@ -64,3 +64,23 @@ def test_a_training_ends_after_so_many_epochs_without_a_better_loss():
     assert why_ended(chosen, [2.0, 1.0, 1.0, 1.0, 1.0]) == "no better validation loss in 3 epochs"
     assert why_ended(chosen, []) is None
     assert why_ended(TrainingSettings(), [1.0] * 1000) is None
+
+
+def test_once_losses_rest_the_rate_is_brought_to_zero_and_then_the_training_ends():
+    chosen = TrainingSettings(schedule="decay_then_stop", learning_rate=0.01, plateau_patience=2, stop_patience=3)
+    losses = [2.0, 1.0, 1.0, 1.5, 0.5, 0.4, 0.3]
+    shares = [decayed_to(chosen, losses[:epoch]) for epoch in range(len(losses) + 1)]
+    # The fourth epoch is the second one without a better loss; what comes after is no reason to stop the decay.
+    assert shares == pytest.approx([1, 1, 1, 1, 0.75, 0.5, 0.25, 0])
+    assert learning_rate(chosen, 0.1, losses[:5]) == pytest.approx(0.005)
+    ends = [why_ended(chosen, losses[:epoch]) is not None for epoch in range(len(losses) + 1)]
+    assert ends == [False] * 7 + [True]
+    assert why_ended(chosen, losses) == (
+        "no better validation loss in 2 epochs, and the learning rate was brought to zero in 3 more"
+    )
+
+
+def test_a_decay_takes_as_long_as_the_patience_where_nothing_else_is_said():
+    chosen = TrainingSettings(schedule="decay_then_stop", plateau_patience=4)
+    assert why_ended(chosen, [1.0] * 8) is None
+    assert why_ended(chosen, [1.0] * 9) is not None
