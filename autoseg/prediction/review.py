@@ -7,8 +7,11 @@ from pathlib import Path
 from autoseg.csv_table import write_csv
 from autoseg.prediction.report import CasePrediction, Uncertainty
 
-LOW_DICE = 0.8
-"""A structure that is expected to reach less is looked at, however the other cases do."""
+LOW_DICE = 0.7
+"""A structure that is expected to reach less is looked at, however the other cases do.
+
+Above it two segmentations are commonly called in good agreement. Source: Zijdenbos et al., IEEE TMI 13 (1994).
+"""
 FEWEST_CASES = 10
 """With fewer cases nothing is said of one case compared with the others."""
 FAR = 3.0

@@ -72,10 +72,11 @@ def structures(labels: LabelScheme) -> tuple[Structure, ...]:
 
 
 class Tally:
-    """Sums over the voxels of a case for each structure, taken in slab by slab.
+    """Sums over the voxels of a case, taken in slab by slab.
 
-    `members` (member, structure) are the voxels that each member finds; `found` (structure) those of the label map that all
-    make together; `probable` the sum of the mean probabilities, and `inside` that within the label map.
+    `members` (member, structure) are the voxels of each structure that each member finds, `found` (structure) those of the
+    label map that all make together. `sums` (class, output channel) are the mean probabilities of a channel summed over the
+    voxels that were decided to be of a class.
     """
 
     def __init__(self, labels: LabelScheme, *, members: int) -> None:
@@ -83,8 +84,7 @@ class Tally:
         self._structures = structures(labels)
         self.members = np.zeros((members, len(self._structures)), dtype=np.int64)
         self.found = np.zeros(len(self._structures), dtype=np.int64)
-        self.probable = np.zeros(len(self._structures))
-        self.inside = np.zeros(len(self._structures))
+        self.sums = np.zeros((len(labels.labels), labels.output_channels))
 
     def add(self, classes: NDArray[np.integer], mean: Tensor, members: Sequence[Tensor]) -> None:
         """Take in the `classes` (...) decided, the `mean` probabilities (output channel, ...), and those of each member."""
@@ -92,11 +92,8 @@ class Tally:
         for index, member in enumerate(members):
             self.members[index] += self._voxels(decide(member, self._labels, threshold=0.5))
         decided = torch.from_numpy(classes.astype(np.int16)).to(mean.device)
-        for index, structure in enumerate(self._structures):
-            probability = mean[list(structure.channels)].sum(dim=0)
-            mask = torch.isin(decided, torch.tensor(structure.classes, dtype=decided.dtype, device=mean.device))
-            self.probable[index] += float(probability.sum(dtype=torch.float64))
-            self.inside[index] += float(probability[mask].sum(dtype=torch.float64))
+        for value in np.unique(classes):
+            self.sums[value] += mean[:, decided == int(value)].sum(dim=1, dtype=torch.float64).cpu().numpy()
 
     def expected_dice(self) -> list[float | None]:
         """The Dice of each structure of the label map that its probabilities let expect; None where the map has none of it.
@@ -104,8 +101,11 @@ class Tally:
         2 sum(p in the map) / (voxels of the map + sum(p)): what the Dice is on average over truths drawn from the
         probabilities, but for the variation of its denominator, which is small for more than a few voxels.
         """
-        sums = zip(self.inside, self.found, self.probable, strict=True)
-        return [float(2 * inside / (found + probable)) if found else None for inside, found, probable in sums]
+        return [self._expected(one, int(count)) for one, count in zip(self._structures, self.found, strict=True)]
+
+    def _expected(self, structure: Structure, count: int) -> float | None:
+        by_class = self.sums[:, list(structure.channels)].sum(axis=1)
+        return float(2 * by_class[list(structure.classes)].sum() / (count + by_class.sum())) if count else None
 
     def _voxels(self, classes: NDArray[np.integer]) -> NDArray[np.int64]:
         counts = np.bincount(classes.ravel(), minlength=len(self._labels.labels))
@@ -118,7 +118,7 @@ def described(
     """How sure each structure of a label map of on-disk `values` (z, y, x) is; `entropy` are codes on the same grid."""
     voxel_ml = None if geometry.is_flat else float(np.prod(geometry.spacing_mm)) / 1000
     largest = largest_entropy(labels)
-    found = {}
+    found, expected = {}, tally.expected_dice()
     for index, structure in enumerate(structures(labels)):
         mask = np.isin(values, [labels.labels[one].value for one in structure.classes])
         members = tally.members[:, index]
@@ -133,7 +133,7 @@ def described(
             volume_max_ml=_rounded(max(volumes)) if volumes else None,
             entropy_bits=inside,
             border_entropy_bits=on_border,
-            expected_dice=_rounded(tally.expected_dice()[index]),
+            expected_dice=_rounded(expected[index]),
         )
     return found
 
