@@ -9,6 +9,7 @@ from autoseg.data.readers import image_stem, is_image
 from autoseg.errors import ViewerError, listed
 from autoseg.evaluation.evaluate import Evaluation
 from autoseg.evaluation.pairing import Files, label_files
+from autoseg.prediction.report import PredictionReport
 
 UNCERTAINTY = "uncertainty"
 
@@ -28,7 +29,8 @@ class ViewCase:
 class Collection:
     """What a page shows: cases by id in their order, names of the channels and labels where they are known.
 
-    `evaluation` holds the scores that are stored for the predictions; `notes` what the user should know of all this.
+    `evaluation` holds the scores that are stored for the predictions, `report` what their run left behind; `notes` what the
+    user should know of all this.
     """
 
     title: str
@@ -36,6 +38,7 @@ class Collection:
     channels: tuple[str, ...] = ()
     scheme: LabelScheme | None = None
     evaluation: Evaluation | None = None
+    report: PredictionReport | None = None
     notes: tuple[str, ...] = ()
 
     def case(self, case_id: str) -> ViewCase | None:

@@ -14,12 +14,13 @@ from autoseg.evaluation.pairing import Files
 from autoseg.evaluation.run import EVALUATION_FILE
 from autoseg.prediction.files import ENTROPY, VARIANCE, is_map, map_file
 from autoseg.prediction.inputs import find_cases
-from autoseg.prediction.report import REPORT_FILE
+from autoseg.prediction.report import REPORT_FILE, PredictionReport
 from autoseg.viewer.cases import Collection, ViewCase, files_by_case, maps_by_case, refuse_strangers
 from autoseg.workspace import DatasetFolder, Workspace
 
 EVALUATE_AGAIN = "autoseg_evaluate -p PREDICTIONS -d DATASET"
 PLAN_AGAIN = "autoseg_plan DATASET"
+PREDICT_AGAIN = "autoseg_predict -i IN -o OUT"
 MODEL_CARD = "model.json"
 
 
@@ -55,7 +56,7 @@ def gather(named: Named, workspace: Workspace | None) -> Collection:
         ids = [case.id for case in found.cases]
         references = files_by_case(named.references, what="references", ids=ids)
         refuse_strangers(references, ids, what="references", others="the other cases")
-        found = found.with_references(references)
+        found = _without_other_scores(found, named.references).with_references(references)
     if named.uncertainty is not None:
         found = found.with_maps(maps_by_case(named.uncertainty, ids=[case.id for case in found.cases]))
     if not found.cases:
@@ -162,9 +163,31 @@ def _with_predictions(found: Collection, files: Files, named: Named, workspace: 
         dataset = _dataset_of(named, files, workspace)
         found = found if dataset is None else replace(_of_dataset(dataset).only(files), title=found.title)
     evaluation, notes = _stored(named.predictions, files)
-    scheme = evaluation.scheme if evaluation is not None else found.scheme
-    found = replace(found, evaluation=evaluation, notes=(*found.notes, *notes), scheme=scheme)
+    report, more = _reported(named.predictions)
+    known = found.scheme or (report.labels if report is not None else None)
+    scheme = evaluation.scheme if evaluation is not None else known
+    found = replace(found, evaluation=evaluation, report=report, notes=(*found.notes, *notes, *more), scheme=scheme)
     return _with_references_of(evaluation, found.with_predictions(files))
+
+
+def _reported(predictions: Path) -> tuple[PredictionReport | None, list[str]]:
+    """What a run of autoseg_predict left beside predictions, and a note where it is damaged."""
+    path = (predictions if predictions.is_dir() else predictions.parent) / REPORT_FILE
+    if not path.is_file():
+        return None, []
+    try:
+        return load(PredictionReport, path, remake=PREDICT_AGAIN), []
+    except ArtefactError as error:
+        return None, [str(error)]
+
+
+def _without_other_scores(found: Collection, references: Path) -> Collection:
+    """The collection without stored scores, where these were computed against other references than those named."""
+    folder = references.absolute() if references.is_dir() else references.absolute().parent
+    if found.evaluation is None or Path(found.evaluation.references).resolve() == folder.resolve():
+        return found
+    note = f"The stored scores are those against {found.evaluation.references}: Dice is computed anew."
+    return replace(found, evaluation=None, notes=(*found.notes, note))
 
 
 def _maps_beside(predictions: Files) -> dict[str, dict[str, Path]]:
@@ -232,15 +255,18 @@ def _planned_as(what: str, workspace: Workspace | None) -> DatasetFolder | None:
     if workspace is None:
         return None
     path = Path(what).expanduser()
-    for name in workspace.planned():
-        folder = workspace.dataset(name)
-        if not path.exists():
-            if name == what:
-                return folder
-        elif name == path.resolve().name and folder.dataset_file.is_file():
-            dataset = load(Dataset, folder.dataset_file, remake=PLAN_AGAIN)
-            return folder if dataset.folder.resolve() == path.resolve() else None
-    return None
+    if not path.exists():
+        return workspace.dataset(what) if what in workspace.planned() else None
+    folders = [workspace.dataset(name) for name in workspace.planned()]
+    return next((folder for folder in folders if _root_of(folder) == path.resolve()), None)
+
+
+def _root_of(folder: DatasetFolder) -> Path | None:
+    """Where a planned data set lies; None where what is stored of it is damaged, which matters only once it is named."""
+    try:
+        return load(Dataset, folder.dataset_file, remake=PLAN_AGAIN).folder.resolve()
+    except ArtefactError:
+        return None
 
 
 def _chosen(dataset: str | None, workspace: Workspace | None) -> DatasetFolder:

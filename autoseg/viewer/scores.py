@@ -2,23 +2,19 @@
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 from autoseg.data.image import compare_grids
 from autoseg.data.labels import Label, LabelScheme
 from autoseg.data.readers import read_labels
 from autoseg.errors import AutosegError, ViewerError
-from autoseg.evaluation.metrics import about
 from autoseg.evaluation.scores import CaseScores, evaluate_case
 from autoseg.viewer.cases import Collection, ViewCase
 from autoseg.viewer.classes import counts_of_values
+from autoseg.viewer.rows import KINDS, SURENESS, Row, joined, metric_described, of_report, of_scores
 
 logger = logging.getLogger(__name__)
-
-Kind = Literal["regions", "labels"]
-Row = Mapping[Kind, Mapping[str, Mapping[str, float | None]]]
-"""The metrics of each region and of each label of a case, by name."""
 
 COMPUTED = ("dice",)
 """What is computed where no scores are stored: overlap is quick."""
@@ -32,10 +28,12 @@ class ScoreBoard:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         stored = collection.evaluation
-        self.metrics: tuple[str, ...] = COMPUTED if stored is None else stored.metrics
-        self._rows: dict[str, Row] = {} if stored is None else {case.id: _row(case) for case in stored.cases}
+        self._sureness = of_report(collection.report)
+        self._rows: dict[str, Row] = {} if stored is None else {case.id: of_scores(case) for case in stored.cases}
         self._problems: dict[str, str] = {}
         self._waiting = [case for case in collection.cases if stored is None and case.prediction and case.reference]
+        compared = COMPUTED if self._waiting else () if stored is None else stored.metrics
+        self.metrics: tuple[str, ...] = (*compared, *(SURENESS if self._sureness else ())) or COMPUTED
 
     def start(self) -> None:
         """Fill in what is missing, in a thread that ends with the program."""
@@ -60,7 +58,7 @@ class ScoreBoard:
 
     def _row_or_problem(self, case: ViewCase) -> Row | str:
         try:
-            return _row(_compared(case, self._collection.scheme))
+            return of_scores(_compared(case, self._collection.scheme))
         except AutosegError as error:
             return str(error)
         except Exception:  # a thread has nobody who would see its traceback
@@ -71,32 +69,17 @@ class ScoreBoard:
         """What the page needs: metrics with their headings, structures, and a row for each case, without those to come."""
         with self._lock:
             rows, problems, waiting = dict(self._rows), dict(self._problems), len(self._waiting)
-        kinds: tuple[Kind, ...] = ("regions", "labels")
+        rows |= {case_id: joined(rows.get(case_id, {}), sure) for case_id, sure in self._sureness.items()}
         return {
-            "metrics": [
-                {
-                    "name": name,
-                    "heading": about(name).heading,
-                    "decimals": about(name).decimals,
-                    "better": about(name).better,
-                }
-                for name in self.metrics
-            ],
+            "metrics": [metric_described(name) for name in self.metrics],
             "structures": {
-                kind: list(dict.fromkeys(name for row in rows.values() for name in row[kind])) for kind in kinds
+                kind: list(dict.fromkeys(name for row in rows.values() for name in row[kind])) for kind in KINDS
             },
             "rows": rows,
             "problems": problems,
             "waiting": waiting,
             "stored": self._collection.evaluation is not None,
         }
-
-
-def _row(case: CaseScores) -> Row:
-    return {
-        "regions": {name: dict(scores.metrics) for name, scores in case.regions.items()},
-        "labels": {name: dict(scores.metrics) for name, scores in case.labels.items()},
-    }
 
 
 def _compared(case: ViewCase, scheme: LabelScheme | None) -> CaseScores:

@@ -89,13 +89,12 @@ class Site:
         return int(number) if is_plain and int(number) < len(self.collection.cases) else None
 
     def _cases(self) -> dict[str, Any]:
+        report = self.collection.report
+        review = {} if report is None else report.review
         return {
             "title": self.collection.title,
             "notes": list(self.collection.notes),
-            "cases": [
-                {"id": case.id, "predicted": case.prediction is not None, "labelled": case.reference is not None}
-                for case in self.collection.cases
-            ],
+            "cases": [{"id": case.id, "review": list(review.get(case.id, ()))} for case in self.collection.cases],
             "differences": [{"name": name, "colour": colour} for name, colour in DIFFERENCES],
         }
 

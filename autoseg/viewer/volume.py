@@ -20,6 +20,7 @@ _MILLIMETRES = 2
 _SCANNER = 1
 _SAMPLE = 500_000
 _DARKEST, _BRIGHTEST = 0.5, 99.5
+_FADING = 0.3
 
 
 def as_nifti(
@@ -66,9 +67,10 @@ def grey_window(voxels: NDArray[np.generic]) -> tuple[float, float]:
 
 
 def heat_window(voxels: NDArray[np.generic]) -> tuple[float, float]:
-    """From zero to the highest value of a map of uncertainties."""
+    """The value below which a map of uncertainties fades out, and its highest."""
     high = float(np.nanmax(voxels, initial=0))
-    return 0.0, high if 0 < high < np.inf else 1.0
+    high = high if 0 < high < np.inf else 1.0
+    return _FADING * high, high
 
 
 def _sample(voxels: NDArray[np.generic]) -> NDArray[np.float64]:

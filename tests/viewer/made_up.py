@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from autoseg.data.readers import write_image, write_labels
+from autoseg.prediction.report import CasePrediction, PredictionReport, Uncertainty
 from tests.report.made_up import GRID, SHAPE, tumour
 
 
@@ -33,6 +34,57 @@ def write_set(root, ids="abc", *, shifts=(0, 1, 2)):
         heat = (tumour() > 0).astype(np.float32) * 0.5
         write_image(root / "maps" / f"{case}_entropy.nii.gz", heat[None], GRID)
     return root
+
+
+def predicted_report(labels, *, review=None, sureness=None):
+    """What a run of predictions leaves behind; `sureness` is the expected Dice of each structure, by case."""
+    cases = [
+        CasePrediction(
+            id=case_id,
+            file=f"{case_id}.nii.gz",
+            probabilities=None,
+            skipped=False,
+            seconds={},
+            volumes_ml={},
+            way=None,
+            uncertainty={name: _unsure(value) for name, value in structures.items()},
+            error=None,
+        )
+        for case_id, structures in (sureness or {}).items()
+    ]
+    return PredictionReport(
+        models=("m",),
+        configurations=("3d_fullres",),
+        folds=("0",),
+        step=0.5,
+        mirroring="none",
+        single_window=False,
+        precision="fp32",
+        device="cpu",
+        channels=("flair",),
+        outputs=labels.output_names,
+        labels=labels,
+        notes=(),
+        rules=(),
+        seconds=1.0,
+        cases=tuple(cases),
+        review=review or {},
+        made_from={},
+    )
+
+
+def _unsure(expected_dice):
+    return Uncertainty(
+        volume_ml=1.0,
+        members=2,
+        found_by=2,
+        volume_sd_ml=None,
+        volume_min_ml=None,
+        volume_max_ml=None,
+        entropy_bits=0.25,
+        border_entropy_bits=0.5,
+        expected_dice=expected_dice,
+    )
 
 
 @contextmanager

@@ -4,14 +4,16 @@ import shutil
 import numpy as np
 import pytest
 
+from autoseg.artefacts import save
 from autoseg.data.readers import write_image, write_labels
 from autoseg.errors import DatasetError, ViewerError
 from autoseg.evaluation.run import evaluate
+from autoseg.prediction.report import REPORT_FILE
 from autoseg.viewer.gather import Named, gather
 from autoseg.workspace import Workspace
 from tests.evaluation.test_evaluate import BRATS
 from tests.report.made_up import GRID, SHAPE, planned_and_trained, tumour
-from tests.viewer.made_up import write_patient, write_set
+from tests.viewer.made_up import predicted_report, write_patient, write_set
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +138,29 @@ def test_scores_older_than_a_prediction_or_damaged_are_not_taken_and_a_note_says
     assert "evaluation.json" in found.notes[0]
 
 
+def test_scores_against_other_references_than_those_named_are_not_taken(files):
+    evaluate(files / "predictions", files / "references", labels=BRATS, workers=1)
+    named = Named(predictions=files / "predictions", references=files / "references")
+    assert gather(named, None).evaluation is not None
+    shutil.copytree(files / "references", files / "others")
+    found = gather(Named(predictions=files / "predictions", references=files / "others"), None)
+    assert found.evaluation is None
+    assert found.case("a").reference.parent.name == "others"
+    assert "computed anew" in found.notes[-1]
+
+
+def test_what_a_run_of_predictions_left_behind_names_labels_and_what_to_look_at(files):
+    report = predicted_report(BRATS, review={"b": ("small and unsure",)})
+    save(report, files / "predictions" / REPORT_FILE)
+    found = gather(Named(str(files / "predictions")), None)
+    assert found.scheme == BRATS
+    assert found.report.review["b"] == ("small and unsure",)
+    (files / "predictions" / REPORT_FILE).write_text("{")
+    found = gather(Named(str(files / "predictions")), None)
+    assert found.scheme is None
+    assert "prediction.json" in found.notes[0]
+
+
 def test_a_planned_data_set_is_shown_with_what_its_model_predicted(trained):
     _, _, _, workspace = trained
     for named in (Named(), Named("d"), Named(dataset="d"), Named("d", model="m")):
@@ -151,15 +176,10 @@ def test_a_planned_data_set_is_shown_with_what_its_model_predicted(trained):
         assert found.case("d").reference.parent.name == "labels"
 
 
-def test_the_folder_it_was_planned_from_means_the_planned_data_set(trained, tmp_path):
+def test_the_folder_it_was_planned_from_means_the_planned_data_set(trained):
     root, _, _, workspace = trained
-    raw = root / "d"
-    if not raw.exists():
-        raw.symlink_to(root / "raw")
-    # The stored root is `raw`, so a folder merely called alike is looked at by itself.
-    with pytest.raises(DatasetError):
-        gather(Named(str(tmp_path / "d")), workspace)
-    assert gather(Named(str(raw / "images")), workspace).evaluation is None
+    assert len(gather(Named(str(root / "raw")), workspace).evaluation.cases) == 4
+    assert gather(Named(str(root / "raw" / "images")), workspace).evaluation is None
 
 
 def test_the_folder_of_a_model_or_of_its_validation_shows_its_held_out_cases(trained):

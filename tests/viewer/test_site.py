@@ -3,16 +3,18 @@ import json
 import numpy as np
 import pytest
 
+from autoseg.artefacts import save
 from autoseg.data.image import Geometry
 from autoseg.data.readers import write_labels
 from autoseg.evaluation.run import evaluate
+from autoseg.prediction.report import REPORT_FILE
 from autoseg.viewer.gather import Named, gather
 from autoseg.viewer.scores import ScoreBoard
 from autoseg.viewer.server import bind
 from autoseg.viewer.site import KEPT_OPEN, Site
 from tests.evaluation.test_evaluate import BRATS
 from tests.report.made_up import tumour
-from tests.viewer.made_up import answering, ask, ask_json, secret_of, write_set
+from tests.viewer.made_up import answering, ask, ask_json, predicted_report, secret_of, write_set
 
 
 def named(root):
@@ -67,7 +69,7 @@ def test_scores_are_dice_where_none_are_stored(root):
 def test_scores_come_while_the_page_is_open_already(root):
     site = site_of(root, is_filled=False)
     assert told(site("scores"))["waiting"] == 3
-    assert told(site("cases"))["cases"][0] == {"id": "a", "predicted": True, "labelled": True}
+    assert told(site("cases"))["cases"][0] == {"id": "a", "review": []}
     site.scores.stop()
     site.scores.fill()
     assert told(site("scores"))["waiting"] == 3
@@ -84,6 +86,26 @@ def test_stored_scores_are_shown_as_they_are(tmp_path):
     assert found["rows"]["b"]["regions"]["WT"]["hd95_mm"] == case.regions["WT"].metrics["hd95_mm"]
     better = {one["name"]: one["better"] for one in found["metrics"]}
     assert (better["dice"], better["hd95_mm"]) == ("high", "low")
+
+
+def test_predictions_without_references_are_ranked_by_how_sure_they_are(tmp_path):
+    root = write_set(tmp_path)
+    sureness = {"a": {"WT": 0.9, "necrotic": None}, "b": {"WT": 0.4, "necrotic": 0.5}}
+    save(predicted_report(BRATS, sureness=sureness, review={"b": ("low",)}), root / "predictions" / REPORT_FILE)
+    collection = gather(Named(str(root / "predictions")), None)
+    board = ScoreBoard(collection)
+    board.fill()
+    found = board.described()
+    assert [one["name"] for one in found["metrics"]] == ["expected_dice", "entropy_bits"]
+    assert (found["metrics"][0]["heading"], found["metrics"][0]["better"]) == ("Expected Dice", "high")
+    assert found["structures"] == {"regions": ["WT"], "labels": ["necrotic"]}
+    assert found["rows"]["b"]["regions"]["WT"] == {"expected_dice": 0.4, "entropy_bits": 0.25}
+    site = Site(collection, board, root / "images" / "a.nii.gz")
+    assert told(site("cases"))["cases"][1]["review"] == ["low"]
+    # With references, both stand side by side.
+    board = ScoreBoard(gather(named(root), None))
+    board.fill()
+    assert sorted(board.described()["rows"]["a"]["regions"]["WT"]) == ["dice", "entropy_bits", "expected_dice"]
 
 
 def test_a_case_that_cannot_be_compared_is_named_and_the_others_have_scores(tmp_path):

@@ -59,9 +59,9 @@ def test_air_is_black_and_a_few_bright_voxels_do_not_darken_the_rest():
     assert grey_window(np.zeros((2, 2, 2))) == (0, 1)
 
 
-def test_heat_goes_from_zero_to_the_hottest():
-    assert heat_window(np.array([0.1, np.nan, 0.7])) == (0, pytest.approx(0.7))
-    assert heat_window(np.zeros(3)) == (0, 1)
+def test_heat_fades_out_below_a_share_of_the_hottest():
+    assert heat_window(np.array([0.1, np.nan, 0.7])) == pytest.approx((0.21, 0.7))
+    assert heat_window(np.zeros(3)) == (0.3, 1)
 
 
 def test_an_axis_longer_than_nifti_can_say_is_refused():

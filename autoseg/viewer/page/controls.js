@@ -8,10 +8,12 @@ const KEY_OF_LAYER = { prediction: "p", reference: "r", difference: "d" };
 
 const at = (id) => document.getElementById(id);
 
-// `choose` changes the state and draws, `actions` are those of the keys; `problem` is why the case has no scores.
-export function fillPanel({ choose, actions, drawing, problem }) {
+// `choose` changes the state and draws, `actions` are those of the keys; `problem` is why the case has no scores,
+// `review` why autoseg_predict says that it should be looked at.
+export function fillPanel({ choose, actions, drawing, problem, review }) {
   const { opened, collection } = state;
-  at("notes").replaceChildren(...[...collection.notes, ...opened.notes, problem].filter(Boolean).map(paragraph));
+  const reasons = review.map((reason) => `To be looked at: ${reason}`);
+  at("notes").replaceChildren(...[...collection.notes, ...reasons, ...opened.notes, problem].filter(Boolean).map(paragraph));
   fillSet(at("sequences"), images().map((layer, place) => row({
     label: layer.name, key: place < 9 ? String(place + 1) : null,
     control: radio("sequence", layer === background(), () => choose(() => { state.sequence = layer.name; })),

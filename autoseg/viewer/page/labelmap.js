@@ -6,11 +6,14 @@ export function shownLabels(labels, { hidden, outlined, shape }) {
 }
 
 function without(labels, hidden) {
-  let highest = 0;
-  for (const value of labels) if (value > highest) highest = value;
-  const table = new labels.constructor(highest + 1);
-  for (let value = 1; value <= highest; value++) table[value] = hidden.has(value) ? 0 : value;
-  return labels.map((value) => table[value]);
+  const found = labels.slice();
+  const isHidden = new Uint8Array(2 ** (8 * labels.BYTES_PER_ELEMENT));
+  for (const value of hidden) isHidden[value] = 1;
+  // Most voxels are background: looking a value up costs more than passing it over.
+  for (let place = 0; place < found.length; place++) {
+    if (found[place] !== 0 && isHidden[found[place]] === 1) found[place] = 0;
+  }
+  return found;
 }
 
 // The voxels with a neighbour of another class in one of the six directions.

@@ -91,7 +91,8 @@ async function load(layer) {
 }
 
 function refill() {
-  fillPanel({ choose, actions, drawing, problem: list.scores.problems[state.opened.id] });
+  const { id, review } = state.collection.cases[state.index];
+  fillPanel({ choose, actions, drawing, review, problem: list.scores.problems[id] });
 }
 
 // Change the state, then draw what came of it.

@@ -1,7 +1,7 @@
 // What the server has: cases, scores, and the layers of a case.
 
 async function answer(name) {
-  const found = await fetch(name);
+  const found = await fetch(name).catch(() => { throw new Error("The viewer has ended. Start autoseg_view again."); });
   if (!found.ok) {
     const text = await found.text();
     let message = text;
