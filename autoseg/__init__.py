@@ -13,6 +13,7 @@ _HOMES = {
     "Training": "autoseg.training.request",
     "Means": "autoseg.training.request",
     "predict": "autoseg.prediction.run",
+    "combine": "autoseg.prediction.combining",
     "evaluate": "autoseg.evaluation.run",
     "Predictor": "autoseg.prediction.predictor",
     "open_workspace": "autoseg.workspace",

@@ -10,12 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from autoseg.artefacts import refuse_unwritable, save
+from autoseg.data.dataset import Case
 from autoseg.data.formats.nifti import VoxelStream
 from autoseg.data.image import Geometry, compare_grids
 from autoseg.data.labels import LabelScheme
 from autoseg.data.readers import read_header, voxel_stream, write_labels
 from autoseg.errors import AutosegError, PredictionError
 from autoseg.prediction.agreeing import ONE, agreed
+from autoseg.prediction.case_job import failed
 from autoseg.prediction.combined import (
     ENSEMBLE_FILE,
     EnsembleReport,
@@ -83,7 +85,6 @@ def combine(
 def _combined(id_: str, sources: Sequence[Source], output: Path, rules: Sequence[Rule]) -> CasePrediction:
     """The label map of a case, written, and its report; or the failure to report."""
     start = time.monotonic()
-    shared = {"id": id_, "probabilities": None, "skipped": False, "way": None}
     try:
         labels = sources[0].report.labels
         values, geometry = _label_map(id_, sources, labels)
@@ -92,12 +93,19 @@ def _combined(id_: str, sources: Sequence[Source], output: Path, rules: Sequence
         name = sources[0].label_file(id_).name
         write_labels(output / name, values, geometry)
     except (AutosegError, MemoryError) as error:
-        message = str(error) if isinstance(error, AutosegError) else "not enough memory; close other programs"
-        named = message if id_ in message else f"case {id_}: {message}"
-        return CasePrediction(file=None, seconds={}, volumes_ml={}, error=named, **shared)
+        return failed(Case(id=id_, images=()), error)
     seconds = {"average": round(middle - start, 3), "write": round(time.monotonic() - middle, 3)}
     volumes = volumes_ml(values, labels, geometry)
-    return CasePrediction(file=name, seconds=seconds, volumes_ml=volumes, error=None, **shared)
+    return CasePrediction(
+        id=id_,
+        file=name,
+        probabilities=None,
+        skipped=False,
+        seconds=seconds,
+        volumes_ml=volumes,
+        way=None,
+        error=None,
+    )
 
 
 def _label_map(id_: str, sources: Sequence[Source], labels: LabelScheme) -> tuple[NDArray[np.integer], Geometry]:

@@ -41,12 +41,12 @@ def whole_case_dice(
 
     The sliding window is that of prediction, by default without mirroring. `network` keeps its weights and mode.
     """
-    predictor = Predictor(
-        [Member(plan, configuration, (network,))], settings=settings or Settings(device=str(device), mirroring="none")
-    )
     supervised = network.deep_supervision
     network.deep_supervision = False  # type: ignore[assignment]
     try:
+        predictor = Predictor(  # may predict with a copy, so only now
+            [Member(plan, configuration, (network,))], settings=settings or Settings(device=str(device), mirroring="none")
+        )
         per_case = [_dice(predictor, case, labels=plan.labels) for case in cases]
     finally:
         network.deep_supervision = supervised

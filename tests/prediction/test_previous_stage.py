@@ -6,6 +6,7 @@ from autoseg.data.image import Geometry, Image
 from autoseg.data.labels import Label, LabelScheme, Region, train_on_regions
 from autoseg.errors import PredictionError
 from autoseg.planning.plan import Resampling
+from autoseg.prediction.beside import Beside
 from autoseg.prediction.ensemble import Member
 from autoseg.prediction.predictor import Predictor
 from autoseg.prediction.previous_stage import prepare_stages, refined_classes, relabelled_classes, with_masks
@@ -127,3 +128,28 @@ def test_a_cascade_averages_with_a_single_stage():
     found = Predictor([member, member.previous], settings=EXACT).predict(image(voxels))
     # The first stage is surer of itself than the one that copies it.
     np.testing.assert_array_equal(found.labels, np.where(voxels > 2, 9, np.where(voxels > 1, 4, 0)))
+
+
+def test_a_cascade_a_flat_and_a_full_network_predict_together_with_weights_in_any_order():
+    voxels, flat = small.scan(9, 10, 12), small.plan(patch_size=(8, 8), spacing_mm=(1.0, 1.0), name="2d")
+    members = [
+        cascade(),
+        Member(flat, flat.configurations["2d"], (small.network(flat, seed=2),)),
+        Member(
+            small.plan(),
+            small.plan().configurations["3d_fullres"],
+            tuple(small.network(small.plan(), seed=s) for s in (3, 4)),
+        ),
+    ]
+    wanted, weights, found = Beside(probabilities=True, uncertainty=True), (3.0, 1.0, 0.5), []
+    for order in ((0, 1, 2), (2, 0, 1)):
+        predictor = Predictor([members[i] for i in order], settings=EXACT, weights=[weights[i] for i in order])
+        found.append(predictor.decide(predictor.prepare(image(voxels)), beside=wanted))
+    first, second = found
+    np.testing.assert_array_equal(first.labels, second.labels)
+    np.testing.assert_array_equal(first.maps.variance, second.maps.variance)
+    assert len(first.tally.members) == 4  # the cascade's first stage is part of it
+    alone = Predictor(members[:1], settings=EXACT).predict(image(voxels), probabilities=True).probabilities
+    others = Predictor(members[1:], settings=EXACT, weights=weights[1:]).predict(image(voxels), probabilities=True)
+    expected = (3 * alone + 1.5 * others.probabilities) / 4.5
+    np.testing.assert_allclose(first.probabilities, expected, atol=3e-5)
