@@ -14,9 +14,10 @@ from pydantic import BaseModel
 
 from autoseg.artefacts import FROZEN
 from autoseg.data.labels import LabelScheme
+from autoseg.planning import tape, tape_isensee
 from autoseg.planning.loss_tape import TARGET, loss_layers
 from autoseg.planning.plan import Configuration, NetworkSpec, TrainingSettings
-from autoseg.planning.tape import FULL, SAFE_VOXELS, Kind, Layer, Move, Network, decoder, encoder
+from autoseg.planning.tape import FULL, SAFE_VOXELS, Kind, Layer, Move, Network
 
 GIB = 2**30
 """Bytes of what GPUs are sold as a GB."""
@@ -28,7 +29,7 @@ BATCHES_AHEAD = 3
 DeviceKind = Literal["cuda", "cpu"]
 Numbers = Literal["fp32", "bf16", "fp16"]
 NUMBER_BYTES: dict[Numbers, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
-NETWORKS_KNOWN = ("plain_unet", "residual_unet")
+NETWORKS_KNOWN = ("plain_unet", "residual_unet", "isensee2017")
 
 
 class MemoryUse(BaseModel):
@@ -102,7 +103,7 @@ def step_memory(
 ) -> MemoryUse:
     """What a training step of `network` takes at its peak."""
     weights = output_weights(network.spec, deep_supervision=training.deep_supervision)
-    layers = [*encoder(network), *decoder(network, weights=weights)]
+    layers = _layers(network, weights=weights)
     losses = loss_layers(network, labels=labels, weights=weights, loss=training.loss)
     parameters, largest = parameter_counts(network)
     batch = network.batch_size * math.prod(network.patch_size) * (FULL * network.in_channels + TARGET)
@@ -198,6 +199,9 @@ def _features_at_once(network: Network) -> int:
     maps = network.maps
     if len(maps) == 1:
         return 4 * maps[0]
+    if network.spec.kind == "isensee2017":
+        # Two halves, joined, and a wide convolution's result before and after its normalisation.
+        return maps[1] + 8 * maps[0]
     blocks = network.spec.decoder_blocks[0]
     return sum(maps) + maps[1] + (5 if blocks > 1 else 4) * maps[0]
 
@@ -227,13 +231,20 @@ def network_at_work(
 def output_weights(spec: NetworkSpec, *, deep_supervision: bool) -> tuple[float, ...]:
     """The weight of each output, finest first; with deep supervision the coarsest of several has none."""
     levels = max(len(spec.features) - 1, 1) if deep_supervision else 1
+    if spec.kind == "isensee2017":
+        levels = min(levels, tape_isensee.SEGMENTED_LEVELS)
     return tuple(0.0 if levels > 1 and level == levels - 1 else 0.5**level for level in range(levels))
+
+
+def _layers(network: Network, *, weights: tuple[float, ...]) -> list[Layer]:
+    of_kind = tape_isensee if network.spec.kind == "isensee2017" else tape
+    return [*of_kind.encoder(network), *of_kind.decoder(network, weights=weights)]
 
 
 def parameter_counts(network: Network) -> tuple[int, int]:
     """Weights of the network, and of its largest layer."""
     every = (1.0,) * max(len(network.spec.features) - 1, 1)
-    layers = [*encoder(network), *decoder(network, weights=every)]
+    layers = _layers(network, weights=every)
     counts = [sum(size for kind, size in layer.backward if kind == "weight gradients") // FULL for layer in layers]
     return sum(counts), max(counts)
 

@@ -81,21 +81,21 @@ class Network:
 def encoder(net: Network) -> list[Layer]:
     """The stem of a residual encoder, then the convolutions or residual blocks of each stage."""
     spec, maps, channels, given = net.spec, net.maps, net.in_channels, 0
-    layers = [_image_copy(net)]
+    layers = [image_copy(net)]
     if net.is_residual:
-        layers += _conv_block(
+        layers += conv_block(
             net, channels=channels, features=spec.features[0], kernel=spec.kernels[0], given=0, made=maps[0]
         )
         channels, given = spec.features[0], maps[0]
     for stage, features in enumerate(spec.features):
         if stage:
-            layers.append(_halves_of_gradient(maps[stage - 1]))
+            layers.append(halves_of_gradient(maps[stage - 1]))
         for block in range(spec.encoder_blocks[stage]):
             if net.is_residual:
                 is_pooled = block == 0 and math.prod(spec.strides[stage]) > 1
                 layers += _residual_block(net, stage=stage, channels=channels, given=given, is_pooled=is_pooled)
             else:
-                layers += _conv_block(
+                layers += conv_block(
                     net, channels=channels, features=features, kernel=spec.kernels[stage], given=given, made=maps[stage]
                 )
             channels, given = features, maps[stage]
@@ -109,15 +109,15 @@ def decoder(net: Network, *, weights: Sequence[float]) -> list[Layer]:
     """
     spec, maps, layers = net.spec, net.maps, list[Layer]()
     if len(maps) == 1:
-        return [_head(net, 0, has_gradient=True, is_finest=True)]
+        return [head(net, 0, has_gradient=True, is_finest=True)]
     for level in range(len(maps) - 2, -1, -1):
         features = spec.features[level]
         count = spec.features[level + 1] * features * math.prod(spec.strides[level + 1]) + features
-        layers.append(_convolution(net, weights=count, given=maps[level + 1], made=maps[level], frees_gradient=False))
+        layers.append(convolution(net, weights=count, given=maps[level + 1], made=maps[level], frees_gradient=False))
         layers.append(Layer((("activations", 2 * maps[level]), ("activations", -maps[level]))))
         for block in range(spec.decoder_blocks[level]):
             twice = 2 if block == 0 else 1
-            layers += _conv_block(
+            layers += conv_block(
                 net,
                 channels=twice * features,
                 features=features,
@@ -127,11 +127,11 @@ def decoder(net: Network, *, weights: Sequence[float]) -> list[Layer]:
                 kept=2 * maps[level] if block == 0 else 0,
             )
         if level < len(weights):
-            layers.append(_head(net, level, has_gradient=weights[level] > 0, is_finest=level == 0))
+            layers.append(head(net, level, has_gradient=weights[level] > 0, is_finest=level == 0))
     return layers
 
 
-def _image_copy(net: Network) -> Layer:
+def image_copy(net: Network) -> Layer:
     """The image in the number type of the convolutions, which the first of them keeps."""
     if net.number_bytes == FULL:
         return Layer()
@@ -140,16 +140,17 @@ def _image_copy(net: Network) -> Layer:
     return Layer((("activations", size),), (("activations", -size),))
 
 
-def _halves_of_gradient(size: int) -> Layer:
+def halves_of_gradient(size: int) -> Layer:
     """Where the decoder's half of a gradient and the encoder's own meet."""
     return Layer((), (("in flight", size), ("in flight", -3 * size)))
 
 
-def _weights(channels: int, features: int, kernel: Sequence[int], *, bias: bool = True) -> int:
+def weights_of(channels: int, features: int, kernel: Sequence[int], *, bias: bool = True) -> int:
+    """How many weights a convolution has."""
     return channels * features * math.prod(kernel) + (features if bias else 0)
 
 
-def _convolution(net: Network, *, weights: int, given: int, made: int, kept: int = 0, frees_gradient: bool = True) -> Layer:
+def convolution(net: Network, *, weights: int, given: int, made: int, kept: int = 0, frees_gradient: bool = True) -> Layer:
     """A convolution of `weights` numbers from `given` bytes (0 where no gradient goes further down) to `made` bytes.
 
     `kept` bytes of input are its own to keep for the backward pass; other inputs are kept by the layer that made them.
@@ -161,14 +162,14 @@ def _convolution(net: Network, *, weights: int, given: int, made: int, kept: int
     return Layer((("weight copies", copy), ("activations", made)), tuple(backward))
 
 
-def _normalisation(features: int, made: int, *, made_as: Kind = "activations", frees_gradient: bool = True) -> Layer:
+def normalisation(features: int, made: int, *, made_as: Kind = "activations", frees_gradient: bool = True) -> Layer:
     """A normalisation; keeps its input, which the convolution before it made."""
     freed = -made if frees_gradient else 0
     backward: tuple[Move, ...] = (("in flight", made), ("in flight", freed), ("activations", -made))
     return Layer(((made_as, made),), (*backward, ("weight gradients", 2 * features * FULL)))
 
 
-def _activation(net: Network, made: int, *, of_norm: bool = True) -> Layer:
+def activation(net: Network, made: int, *, of_norm: bool = True) -> Layer:
     """A leaky ReLU in place; keeps its result.
 
     An instance normalisation returns a view, and the way back through a changed view makes two copies more.
@@ -177,28 +178,28 @@ def _activation(net: Network, made: int, *, of_norm: bool = True) -> Layer:
     return Layer((), (("in flight", extra + made), ("in flight", -extra - made), ("activations", -made)))
 
 
-def _conv_block(
+def conv_block(
     net: Network, *, channels: int, features: int, kernel: Sequence[int], given: int, made: int, kept: int = 0
 ) -> list[Layer]:
     """Convolution, normalisation, leaky ReLU."""
-    weights = _weights(channels, features, kernel)
-    convolution = _convolution(net, weights=weights, given=given, made=made, kept=kept)
-    return [convolution, _normalisation(features, made), _activation(net, made)]
+    weights = weights_of(channels, features, kernel)
+    first = convolution(net, weights=weights, given=given, made=made, kept=kept)
+    return [first, normalisation(features, made), activation(net, made)]
 
 
 def _residual_block(net: Network, *, stage: int, channels: int, given: int, is_pooled: bool) -> list[Layer]:
     """Two convolutions, and the input (pooled, and convolved where channels change) added before the last leaky ReLU."""
     made, features, kernel = net.maps[stage], net.spec.features[stage], net.spec.kernels[stage]
     is_changed = channels != features
-    first = _conv_block(net, channels=channels, features=features, kernel=kernel, given=given, made=made)
-    second = _convolution(net, weights=_weights(features, features, kernel), given=made, made=made)
+    first = conv_block(net, channels=channels, features=features, kernel=kernel, given=given, made=made)
+    second = convolution(net, weights=weights_of(features, features, kernel), given=made, made=made)
     # Without any layer in the other branch its gradient is the one that comes from above, and waits.
     waits = not (is_pooled or is_changed)
-    norm = _normalisation(features, made, made_as="in flight", frees_gradient=not waits)
+    norm = normalisation(features, made, made_as="in flight", frees_gradient=not waits)
     skip, skipped = _skip(net, stage=stage, channels=channels, given=given, is_pooled=is_pooled)
     addition = Layer((("activations", made), ("in flight", -made - skipped)))
     meeting = Layer((), (("in flight", given), ("in flight", -2 * given)))
-    return [meeting, *first, second, norm, *skip, addition, _activation(net, made, of_norm=False)]
+    return [meeting, *first, second, norm, *skip, addition, activation(net, made, of_norm=False)]
 
 
 def _skip(net: Network, *, stage: int, channels: int, given: int, is_pooled: bool) -> tuple[list[Layer], int]:
@@ -215,10 +216,10 @@ def _skip(net: Network, *, stage: int, channels: int, given: int, is_pooled: boo
     if not is_changed:
         # The gradient that the pooling finds is shared with the convolutions, and freed by them.
         return [_keeping(layer, pooled) for layer in layers], pooled if is_pooled else 0
-    weights = _weights(channels, features, (1,), bias=False)
+    weights = weights_of(channels, features, (1,), bias=False)
     inner = pooled if is_pooled else given
-    layers.append(_convolution(net, weights=weights, given=inner, made=made, kept=pooled if is_pooled else 0))
-    layers.append(_normalisation(features, made, made_as="in flight", frees_gradient=False))
+    layers.append(convolution(net, weights=weights, given=inner, made=made, kept=pooled if is_pooled else 0))
+    layers.append(normalisation(features, made, made_as="in flight", frees_gradient=False))
     return layers, made
 
 
@@ -226,14 +227,14 @@ def _keeping(layer: Layer, size: int) -> Layer:
     return Layer(layer.forward, (*layer.backward, ("in flight", size)))
 
 
-def _head(net: Network, level: int, *, has_gradient: bool, is_finest: bool) -> Layer:
+def head(net: Network, level: int, *, has_gradient: bool, is_finest: bool) -> Layer:
     """A 1x1 convolution to the logits of a level."""
     weights = net.spec.features[level] * net.out_channels + net.out_channels
     logits = net.level_voxels[level] * net.out_channels * net.number_bytes
-    convolution = _convolution(net, weights=weights, given=net.maps[level], made=logits)
-    forward: tuple[Move, ...] = (convolution.forward[0], ("loss", logits))
+    made_by = convolution(net, weights=weights, given=net.maps[level], made=logits)
+    forward: tuple[Move, ...] = (made_by.forward[0], ("loss", logits))
     if not has_gradient:
         return Layer(forward)
     # Below the finest level the gradient is added to the one that came down from above.
     joined: tuple[Move, ...] = () if is_finest else (("in flight", net.maps[level]), ("in flight", -2 * net.maps[level]))
-    return Layer(forward, (*convolution.backward, *joined))
+    return Layer(forward, (*made_by.backward, *joined))

@@ -68,6 +68,41 @@ def test_the_predicted_peak_is_what_the_tensors_of_a_step_take(preset, name, cha
     assert errors(preset, name, changes, settings, precision=precision) < 0.02
 
 
+ISENSEE = [
+    "3d_fullres.network.kind=isensee2017", "3d_fullres.network.features=8,16,32,64",
+    "3d_fullres.network.encoder_blocks=1,1,1,1", "3d_fullres.network.decoder_blocks=1,1,1",
+    "training.deep_supervision=false", "training.loss=weighted_dice", "training.optimiser=adam",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["3d_fullres.network.dropout=0.3"],
+        ["3d_fullres.network.norm=batch", "3d_fullres.batch_size=1"],
+        ["training.deep_supervision=true"],
+        ["3d_fullres.network.encoder_blocks=2,1,1,2", "3d_fullres.network.decoder_blocks=1,1,2"],
+    ],
+)
+def test_the_network_of_isensee_2017_is_predicted_as_well(changes, precision):
+    settings = [*ISENSEE, *changes]
+    assert errors("nnunet", "3d_fullres", {"labels": REGIONS}, settings, precision=precision) < 0.03
+
+
+def test_the_peak_of_prediction_with_the_network_of_isensee_2017():
+    plan = make_plan(brain(shapes=((16, 20, 24),) * 20, labels=REGIONS))
+    stages = len(plan.configurations["3d_fullres"].network.features)
+    values = {"features": [8 * 2**stage for stage in range(stages)], "encoder_blocks": [1] * stages}
+    values |= {"decoder_blocks": [1] * (stages - 1)}
+    sizes = [f"3d_fullres.network.{key}={','.join(map(str, value))}" for key, value in values.items()]
+    plan = apply_settings(plan, ["3d_fullres.network.kind=isensee2017", *sizes])
+    few, image = few_windows(plan.configurations["3d_fullres"])
+    few = few.model_copy(update={"batch_size": 1})
+    use = prediction_memory(few, channels=1, labels=plan.labels, shape=image, precision="fp32", device="cpu")
+    assert use.tensors == pytest.approx(predicting(plan, few, image, precision="fp32", device="cpu"), rel=0.1)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_tensors_that_hold_numbers_take_the_same(precision):
     settings = ["3d_fullres.patch_size=24,24,24"]
