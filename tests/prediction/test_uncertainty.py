@@ -5,12 +5,14 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autoseg.data.image import FLAT_SPACING_MM, Geometry
 from autoseg.data.labels import Label, LabelScheme
+from autoseg.prediction.combining import combine
 from autoseg.prediction.maps import LEVELS
 from autoseg.prediction.run import predict
 from autoseg.prediction.uncertainty import Tally, border, described, entropy_bits, largest_entropy, structures, variance
@@ -177,3 +179,23 @@ def test_maps_of_a_turned_and_cropped_case_lie_where_its_labels_lie(tmp_path: Pa
     outside = voxels.T == 0
     np.testing.assert_allclose(probabilities[outside][:, 0], 1, atol=1e-6)
     assert not nib.load(tmp_path / "out" / "c_entropy.nii.gz").get_fdata()[outside].any()
+
+
+def test_pictures_have_maps_without_size_and_volumes_that_are_empty(tmp_path: Path) -> None:
+    chosen = small.plan(kind=KNOWN, patch_size=(8, 8), spacing_mm=(1.0, 1.0), name="2d", orientation=None)
+    model = small.write_small_model(tmp_path / "model", chosen)
+    picture = np.random.default_rng(0).integers(0, 4, (12, 17), dtype=np.uint8)
+    (tmp_path / "in").mkdir()
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(picture), tmp_path / "in" / "a.png")
+    report = predict(tmp_path / "in", tmp_path / "out", models=[model], device="cpu", probabilities=True, uncertainty=True)
+    assert not report.failed
+    row = (report.cases[0].uncertainty or {})["bright"]
+    assert (row.volume_ml, row.volume_sd_ml, row.members) == (None, None, 4)
+    found = nib.load(tmp_path / "out" / "a_probabilities.nii.gz").get_fdata()
+    assert found.shape == (17, 12, 1, 3)
+    np.testing.assert_array_equal(found[:, :, 0, 2].T > 0.5, picture > 2)
+    second = small.write_small_model(tmp_path / "second", chosen, folds=("1",))
+    predict(tmp_path / "in", tmp_path / "out2", models=[second], device="cpu", probabilities=True)
+    assert not combine([tmp_path / "out", tmp_path / "out2"], tmp_path / "both").failed
+    both = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(tmp_path / "both" / "a.png"))
+    np.testing.assert_array_equal(both > 0, picture > 1)
