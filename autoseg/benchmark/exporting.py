@@ -4,10 +4,10 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,16 @@ from autoseg.data.readers import read_labels
 from autoseg.errors import BenchmarkError
 from autoseg.progress import SILENT, Progress
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from autoseg.prediction.refining import Scores
+    from autoseg.prediction.sums import Box
+
 MAKE, OWN = (f"from autoseg.benchmark.exporting import {name}; {name}()" for name in ("make_scores", "export_scores"))
 FEATURES = (8, 16, 32)
+SLICES = 8
+"""Slices of scores that autoseg's export is handed at a time."""
 COARSENESS = 12
 """Voxels between the numbers that the made-up image is interpolated from."""
 
@@ -130,12 +138,11 @@ def export_scores() -> None:
     from autoseg.data.labels import Label, LabelScheme
     from autoseg.data.readers import write_labels
     from autoseg.prediction.export import export
-    from autoseg.prediction.refining import held
     from autoseg.preprocessing.case import Placement
 
     request: dict[str, Any] = json.load(sys.stdin)
     torch.set_num_threads(request["threads"])
-    logits = torch.from_numpy(np.load(request["scores"])).float()
+    logits = torch.from_numpy(np.load(request["scores"]))
     shape, spacing = tuple(request["shape"]), tuple(request["spacing_mm"])
     labels = LabelScheme(labels=tuple(Label(name=str(value), value=value) for value in range(request["classes"])))
     placement = Placement(
@@ -150,7 +157,7 @@ def export_scores() -> None:
     )
     geometry = Geometry(shape, spacing, np.diag([*spacing[::-1], 1.0]))
     begun, before = time.monotonic(), time.process_time()
-    values = export([held(logits, (1, 1, 1))], labels=labels, placement=placement)
+    values = export([_slab_wise(logits)], labels=labels, placement=placement)
     write_labels(Path(request["output"]), values, geometry)
     spent = Spent(
         seconds=time.monotonic() - begun,
@@ -158,3 +165,14 @@ def export_scores() -> None:
         peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB,
     )
     sys.stdout.write("\n" + spent.model_dump_json() + "\n")
+
+
+def _slab_wise(logits: "Tensor") -> "Scores":
+    """Scores that come a few slices at a time in single precision, as they do from a network."""
+    from autoseg.prediction.refining import Scores
+
+    def slabs(box: "Box") -> Iterator["Tensor"]:
+        for first in range(0, logits.shape[1], SLICES):
+            yield logits[:, first : first + SLICES, box[0], box[1]].float()
+
+    return Scores(slabs, (logits.shape[1], logits.shape[2], logits.shape[3]), (1, 1, 1))

@@ -11,6 +11,7 @@ from pydantic import BaseModel, model_validator
 from autoseg.artefacts import FROZEN
 from autoseg.errors import LabelError
 
+_AT_A_TIME = 1 << 20
 OUTSIDE = -1
 """The class of voxels outside the scanned body in a preprocessed label map; training reads them as background."""
 
@@ -147,8 +148,11 @@ class LabelScheme(BaseModel):
         kind = np.min_scalar_type(table.min()) if table.min() < 0 else np.min_scalar_type(table.max())
         if table.min() < 0:
             kind = np.promote_types(kind, np.min_scalar_type(-int(table.max()) - 1))
-        values: NDArray[np.integer] = table.astype(kind)[classes]
-        return values
+        table, flat = table.astype(kind), classes.reshape(-1)
+        values = np.empty(flat.shape, dtype=kind)
+        for first in range(0, len(flat), _AT_A_TIME):  # numpy makes numbers of eight bytes of what it looks up
+            values[first : first + _AT_A_TIME] = table[flat[first : first + _AT_A_TIME]]
+        return values.reshape(classes.shape)
 
     def region_masks(self, classes: NDArray[np.integer]) -> NDArray[np.bool_]:
         """One boolean map per region, stacked in front: (regions, *shape of classes)."""

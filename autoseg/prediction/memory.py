@@ -24,6 +24,10 @@ SLABS_IN_HAND = 8
 """Slabs of scores, copies on their way, and what the allocator holds back of those before."""
 ROOMY = 2
 """Memory that is kept for the next pass falls into pieces that do not fit it; it stays below so many times the peak."""
+SLICES_IN_HAND = 4
+"""A slab is a slice at least: that of the scores, what each axis makes of it, and a copy."""
+LABEL_MAPS = 5
+"""Bytes of a voxel of the result: classes, the same on the file's grid, as they are stored, and the last case's twice."""
 MOST_PARTS = 8
 """A slice is parted into at most so many parts along each axis; smaller ones would hardly save memory."""
 
@@ -80,10 +84,10 @@ def choose_way(
     smallest: Way | None = None
     for where in [device] if device.type == "cpu" else [device, torch.device("cpu")]:
         room = _room(where, memory_gb=memory_gb, reserve=reserve)
-        fixed = _fixed(jobs, precision, device, where)
+        fixed = _fixed(jobs, precision, device, where) + LABEL_MAPS * prod(shape)
         for boxes in _partings(jobs, shape):
             whole = boxes or (_everything(shape),)
-            expected = fixed + max(sum(ring_bytes(job, shape, box) for job in jobs) for box in whole)
+            expected = fixed + max(sum(_summed(job, shape, box) for job in jobs) for box in whole)
             found = Way(where, boxes, expected, is_roomy=ROOMY * expected <= room)
             if expected <= room:
                 return found
@@ -108,6 +112,12 @@ def ring_bytes(job: Job, shape: Shape, box: Box) -> int:
     return FLOAT * job.channels * depth * _length(rows) * _length(columns)
 
 
+def _summed(job: Job, shape: Shape, box: Box) -> int:
+    """Bytes of a job's sums and of the slices that are on their way from them to `box` of the cropped grid."""
+    source, wanted = (prod(map(_length, sides)) for sides in (_sources(job, shape, box), box))
+    return ring_bytes(job, shape, box) + SLICES_IN_HAND * FLOAT * job.channels * max(source, wanted)
+
+
 def _room(where: torch.device, *, memory_gb: float, reserve: int) -> float:
     """Bytes that may still be taken at `where`."""
     if where.type == "cuda":
@@ -116,8 +126,8 @@ def _room(where: torch.device, *, memory_gb: float, reserve: int) -> float:
 
 
 def _fixed(jobs: Sequence[Job], precision: Numbers, device: torch.device, where: torch.device) -> int:
-    """Bytes at `where` beside the sums: what networks need while they run, and a map of the result."""
-    result = max(2 * prod(job.shape) for job in jobs) + SLABS_IN_HAND * SLAB_BYTES
+    """Bytes at `where` beside the sums: what networks need while they run, and slabs on their way to the result."""
+    result = SLABS_IN_HAND * SLAB_BYTES
     if where != device:  # each window's logits come over
         return result + max(_logits_bytes(job) for job in jobs)
     needs = [(job.workers, *_network_bytes(job, precision, device)) for job in jobs]
