@@ -9,6 +9,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,8 @@ _CODES = {" ": "Space", "?": "Slash", "+": "Equal", "-": "Minus"}
 
 def chromium() -> str:
     """Where Chromium is; the test that asks is skipped where it is not."""
+    if sys.platform == "win32":
+        pytest.skip("file descriptors cannot be handed to a browser on Windows")
     named = os.environ.get("AUTOSEG_TEST_BROWSER")
     found = named or next((path for name in NAMES if (path := shutil.which(name))), None)
     if found is None:

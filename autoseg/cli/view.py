@@ -1,6 +1,7 @@
 """`autoseg_view`: cases, predictions and references in the browser."""
 
 import os
+import sys
 import webbrowser
 from pathlib import Path
 from typing import Annotated
@@ -70,9 +71,15 @@ def view(
         print_json_line({"address": serving.address})
     else:
         print(serving.address if quiet else f"Viewer: {serving.address} (Ctrl-C ends it)", flush=True)
-    if not no_browser:
+    if not no_browser and _has_display():
         webbrowser.open(serving.address)
     serving.run()
+
+
+def _has_display() -> bool:
+    """Whether a browser with windows can open here: without one, a browser for terminals would take over this one."""
+    named = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    return sys.platform in ("win32", "darwin") or any(os.environ.get(name) for name in named)
 
 
 def _install(package: Path | None, *, quiet: bool) -> None:

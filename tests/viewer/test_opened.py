@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 
 from autoseg.data.image import Geometry
-from autoseg.data.readers import read_labels, write_image, write_labels
+from autoseg.data.readers import read_image, read_labels, write_image, write_labels
 from autoseg.errors import ViewerError
 from autoseg.viewer.cases import ViewCase
+from autoseg.viewer.gather import Named, gather
 from autoseg.viewer.opened import open_case
 from tests.evaluation.test_evaluate import BRATS
 from tests.report.made_up import GRID, SHAPE, tumour
@@ -140,3 +141,30 @@ def test_a_picture_is_flat_and_has_no_volumes(tmp_path):
     assert found.is_flat
     assert [one.id for one in found.layers] == ["image-0-0", "image-0-1", "image-0-2", "reference"]
     assert found.volumes_ml == {}
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    "place",
+    [
+        "BraTS2018/Brats18_2013_3_1",
+        "Task04_Hippocampus",
+        "dicom/FLAIR",
+        "em_membrane_2d",
+        "small/brain_nrrd",
+        "small/spleen_ct",
+        "small/torso_ct",
+    ],
+)
+def test_real_scans_of_every_format_are_shown_where_they_lie(shared_data, place):
+    collection = gather(Named(str(shared_data / place)), None)
+    found = open_case(collection.cases[0], scheme=collection.scheme, channels=collection.channels)
+    assert not found.notes
+    for layer in found.layers:
+        image = read(found.content(layer.id))
+        shown = np.asarray(image.dataobj)
+        assert shown.max() > shown.min()
+        if layer.path is not None and not found.is_flat:
+            stored = read_image(layer.path)
+            assert image.affine == pytest.approx(stored.geometry.affine, abs=1e-3)
+            assert np.allclose(shown.T, stored.voxels[layer.channel], rtol=1e-6)
