@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoseg.artefacts import digest
+from autoseg.data.dataset import Dataset
+from autoseg.fingerprint.fingerprint import Fingerprint
 from autoseg.report.blocks import Block, Cell, Facts, Picture, Table, Text, cells, number_cell, number_text
 from autoseg.report.curves import draw_curves
 from autoseg.report.sources import Epoch, Sources
@@ -19,45 +21,46 @@ def problems(sources: Sources) -> list[Block]:
 
 def data(sources: Sources) -> list[Block]:
     """The data set and its fingerprint."""
-    dataset, fingerprint = sources.dataset, sources.fingerprint
-    facts: list[tuple[str, str]] = []
-    if dataset is not None:
-        labels = ", ".join(f"{label.name} ({label.value})" for label in dataset.labels.foreground)
-        regions = ", ".join(f"{region.name} = {'+'.join(map(str, region.values))}" for region in dataset.labels.regions)
-        facts += [
-            ("data set", dataset.name),
-            ("cases", f"{len(dataset.cases)} to train on, {len(dataset.test_cases)} to test on"),
-            ("channels", ", ".join(dataset.channels)),
-            ("labels", labels),
-            ("regions", regions or "none"),
-            ("ignored value", str(dataset.labels.ignore) if dataset.labels.ignore is not None else "none"),
-            ("licence", dataset.licence or "not stated"),
-        ]
+    facts = _described(sources.dataset) if sources.dataset is not None else []
+    fingerprint = sources.fingerprint
     if fingerprint is None or not fingerprint.cases:
         return [Facts(facts)] if facts else []
-    shapes = np.array([case.shape for case in fingerprint.cases], dtype=np.float64)
-    spacings = np.array([case.spacing_mm for case in fingerprint.cases])
-    cropped = np.array([case.shape_after_crop for case in fingerprint.cases], dtype=np.float64)
+    facts.append(("median share left by cropping", f"{fingerprint.median_relative_size:.3f}"))
+    return [Facts(facts), _sizes(fingerprint), *_intensities(fingerprint)]
+
+
+def _described(dataset: Dataset) -> list[tuple[str, str]]:
+    """What the data set is said to be."""
+    scheme = dataset.labels
+    return [
+        ("data set", dataset.name),
+        ("cases", f"{len(dataset.cases)} to train on, {len(dataset.test_cases)} to test on"),
+        ("channels", ", ".join(dataset.channels)),
+        ("labels", ", ".join(f"{label.name} ({label.value})" for label in scheme.foreground)),
+        ("regions", ", ".join(f"{one.name} = {'+'.join(map(str, one.values))}" for one in scheme.regions) or "none"),
+        ("ignored value", str(scheme.ignore) if scheme.ignore is not None else "none"),
+        ("licence", dataset.licence or "not stated"),
+    ]
+
+
+def _sizes(fingerprint: Fingerprint) -> Table:
+    cases = fingerprint.cases
     rows = [
-        _span("voxels", shapes, decimals=0),
-        _span("spacing, mm", spacings, decimals=3),
-        _span("voxels after cropping", cropped, decimals=0),
+        _span("voxels", np.array([case.shape for case in cases], dtype=np.float64), decimals=0),
+        _span("spacing, mm", np.array([case.spacing_mm for case in cases]), decimals=3),
+        _span("voxels after cropping", np.array([case.shape_after_crop for case in cases], dtype=np.float64), decimals=0),
     ]
-    intensities = [
-        [
-            Cell(channel),
-            *(number_cell(value, 1) for value in (one.mean, one.deviation, one.lowest, one.median, one.highest)),
-        ]
-        for channel, one in zip(fingerprint.channels, fingerprint.intensities, strict=False)
+    return Table("Size of the training cases (z, y, x)", ("", "least", "median", "most"), rows)
+
+
+def _intensities(fingerprint: Fingerprint) -> list[Block]:
+    """Those of the foreground, channel by channel; nothing where no case has any."""
+    rows = [
+        [Cell(name), *(number_cell(value, 1) for value in (one.mean, one.deviation, one.lowest, one.median, one.highest))]
+        for name, one in zip(fingerprint.channels, fingerprint.intensities, strict=False)
     ]
-    blocks: list[Block] = [
-        Facts([*facts, ("median share left by cropping", f"{fingerprint.median_relative_size:.3f}")]),
-        Table("Size of the training cases (z, y, x)", ("", "least", "median", "most"), rows),
-    ]
-    if intensities:
-        headings = ("channel", "mean", "SD", "least", "median", "most")
-        blocks.append(Table("Intensities in the foreground", headings, intensities))
-    return blocks
+    headings = ("channel", "mean", "SD", "least", "median", "most")
+    return [Table("Intensities in the foreground", headings, rows)] if rows else []
 
 
 def decisions(sources: Sources) -> list[Block]:
