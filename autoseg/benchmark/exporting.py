@@ -122,11 +122,15 @@ def _alike(ours: Path, theirs: Path | None) -> dict[str, float]:
     return found
 
 
+def _work_of(request: Mapping[str, Any]) -> ExportWork:
+    (z, y, x), (slice_mm, row_mm, column_mm) = request["shape"], request["spacing_mm"]
+    return ExportWork((z, y, x), (slice_mm, row_mm, column_mm), request["network_spacing_mm"], request["classes"])
+
+
 def make_scores() -> None:
     """Write the scores that the request on standard input names."""
     request = json.load(sys.stdin)
-    sizes = (tuple(request[name]) for name in ("shape", "spacing_mm"))
-    np.save(request["scores"], random_scores(ExportWork(*sizes, request["network_spacing_mm"], request["classes"])))
+    np.save(request["scores"], random_scores(_work_of(request)))
 
 
 def export_scores() -> None:
@@ -143,19 +147,20 @@ def export_scores() -> None:
     request: dict[str, Any] = json.load(sys.stdin)
     torch.set_num_threads(request["threads"])
     logits = torch.from_numpy(np.load(request["scores"]))
-    shape, spacing = tuple(request["shape"]), tuple(request["spacing_mm"])
-    labels = LabelScheme(labels=tuple(Label(name=str(value), value=value) for value in range(request["classes"])))
+    work = _work_of(request)
+    z, y, x = work.shape
+    labels = LabelScheme(labels=tuple(Label(name=str(value), value=value) for value in range(work.classes)))
     placement = Placement(
-        original_shape=shape,
+        original_shape=work.shape,
         orientation=None,
         turned_to=None,
         transpose=(0, 1, 2),
-        crop=tuple((0, size) for size in shape),
-        spacing_mm=spacing,
-        network_shape=tuple(logits.shape[1:]),
-        network_spacing_mm=(request["network_spacing_mm"],) * 3,
+        crop=((0, z), (0, y), (0, x)),
+        spacing_mm=work.spacing_mm,
+        network_shape=work.network_shape,
+        network_spacing_mm=(work.network_spacing_mm,) * 3,
     )
-    geometry = Geometry(shape, spacing, np.diag([*spacing[::-1], 1.0]))
+    geometry = Geometry(work.shape, work.spacing_mm, np.diag([*work.spacing_mm[::-1], 1.0]))
     begun, before = time.monotonic(), time.process_time()
     values = export([_slab_wise(logits)], labels=labels, placement=placement)
     write_labels(Path(request["output"]), values, geometry)

@@ -12,8 +12,8 @@ from autoseg.data.readers import image_ending, image_stem, is_image, read_labels
 from autoseg.errors import BenchmarkError
 from autoseg.interchange.installing import Installed
 from autoseg.interchange.nnunet_import import import_nnunet
-from autoseg.parallel import available_cores
 from autoseg.progress import SILENT, Progress
+from autoseg.resources import available_cores
 from autoseg.workspace import open_workspace
 
 OWN = "from autoseg.cli.app import main; main()"

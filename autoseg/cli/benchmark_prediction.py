@@ -112,7 +112,7 @@ def export(
 ) -> None:
     """From the scores of a network with random weights to a file: seconds and memory, in turn with nnU-Net's export."""
     from autoseg.benchmark.exporting import ExportWork, measure_export
-    from autoseg.parallel import available_cores
+    from autoseg.resources import available_cores
 
     z, y, x = _three(shape, "--shape")
     work = ExportWork((round(z), round(y), round(x)), _three(spacing, "--spacing"), network_spacing, classes)

@@ -26,7 +26,7 @@ def half_copy(network: nn.Module) -> nn.Module:
         if isinstance(module, _WITH_KERNELS):
             weight = module.weight
             assert isinstance(weight, nn.Parameter), "convolutions have weights"
-            module.to(dtype=torch.bfloat16, memory_format=LAYOUTS[weight.dim()])
+            module.to(dtype=torch.bfloat16, memory_format=LAYOUTS[weight.dim()])  # type: ignore[call-overload]
         elif isinstance(module, ConvBlock) and isinstance(module.norm, InstanceNorm):
             module.norm.in_place = True  # the convolution's result is nobody else's
     return found

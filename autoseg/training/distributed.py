@@ -220,8 +220,10 @@ def _is_known(message: str, environment: Mapping[str, str]) -> bool:
     """Whether another process has asked this before with the same message; False where that cannot be found out."""
     try:
         # Not through the process group: the others may be waiting for something else in it.
-        store = dist.TCPStore(environment["MASTER_ADDR"], int(environment["MASTER_PORT"]), timeout=SHORTLY)
-        return store.add(f"autoseg/{hashlib.sha256(message.encode()).hexdigest()}", 1) > 1
+        where = environment["MASTER_ADDR"], int(environment["MASTER_PORT"])
+        store = dist.TCPStore(*where, timeout=SHORTLY)  # type: ignore[attr-defined]
+        asked: int = store.add(f"autoseg/{hashlib.sha256(message.encode()).hexdigest()}", 1)
+        return asked > 1
     except (RuntimeError, KeyError, ValueError):  # torch.distributed's errors are RuntimeErrors
         return False
 
