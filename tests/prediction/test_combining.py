@@ -1,5 +1,7 @@
 """Averaging probabilities that earlier runs have saved."""
 
+import subprocess
+import sys
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -10,14 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoseg.artefacts import load
+from autoseg.artefacts import load, save
 from autoseg.data.labels import Label, LabelScheme
-from autoseg.data.readers import read_labels, write_codes
+from autoseg.data.readers import read_labels, write_codes, write_labels
 from autoseg.errors import ArtefactError, PredictionError, UnknownNameError
 from autoseg.prediction.combined import EnsembleReport
 from autoseg.prediction.combining import combine
 from autoseg.prediction.postprocessing import Rule
+from autoseg.prediction.report import CasePrediction, new_report
 from autoseg.prediction.run import predict
+from autoseg.prediction.settings import Settings
 from tests.prediction import small
 from tests.prediction.test_export import FOUR, NESTED
 from tests.prediction.test_predictor import image
@@ -224,3 +228,76 @@ def test_maps_beside_label_maps_are_no_cases_of_their_own(tmp_path: Path) -> Non
     assert sorted(label_files(folder, what="predictions")) == ["case0", "case1"]
     labels, _ = read_labels(folder / "case0.nii.gz")
     assert labels.shape == (10, 11, 12)
+
+
+MANY = LabelScheme(labels=tuple(Label(name=str(value), value=value) for value in range(60)))
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import torch
+from autoseg.prediction.combining import combine
+from tests.prediction.test_combining import saved
+
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+def taken():
+    lines = open("/proc/self/status").read().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmData:"))
+
+def averaged_within(megabytes, shape, name):
+    folders = [saved(folder / f"{name}{number}", shape, seed=number) for number in range(3)]
+    resource.setrlimit(resource.RLIMIT_DATA, (taken() + megabytes * 2**20, resource.RLIM_INFINITY))
+    report = combine(folders, folder / name)
+    resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    return report
+
+assert not averaged_within(4000, (8, 8, 8), "warm").failed
+report = averaged_within(150, (64, 96, 96), "large")
+assert not report.failed, report.failed
+"""
+
+
+def saved(folder: Path, shape: tuple[int, int, int], *, seed: int) -> Path:
+    """A folder as a prediction leaves it, with probabilities of one case that are drawn."""
+    geometry = image(np.zeros(shape, dtype=np.uint8)).geometry
+    case = CasePrediction(
+        id="case0",
+        file="case0.nii.gz",
+        probabilities="case0_probabilities.nii.gz",
+        skipped=False,
+        seconds={},
+        volumes_ml={},
+        way=None,
+        error=None,
+    )
+    names = [label.name for label in MANY.labels]
+    report = new_report(
+        Settings(),
+        models=[folder],
+        configurations=[],
+        folds=[],
+        channels=[],
+        labels=MANY,
+        model_digest=str(seed),
+        classes=names,
+    )
+    write_labels(folder / "case0.nii.gz", np.zeros(shape, dtype=np.uint8), geometry)
+    codes = np.random.default_rng(seed).integers(0, 1092, (len(names), *shape), dtype=np.uint16)
+    write_codes(folder / "case0_probabilities.nii.gz", codes, geometry, largest=1.0)
+    save(report.model_copy(update={"cases": (case,)}), folder / "prediction.json")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="sets a limit as Linux has it")
+def test_many_classes_are_averaged_under_a_limit_that_they_exceed(tmp_path: Path) -> None:
+    # Sixty classes of three members take 212 MB as they are stored, 425 MB as numbers; 150 MB may be allocated.
+    done = subprocess.run([sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    mean = np.mean(
+        [nib.load(tmp_path / f"large{n}" / "case0_probabilities.nii.gz").dataobj[:5, :5, :5] for n in range(3)], 0
+    )
+    found = np.asanyarray(nib.load(tmp_path / "large" / "case0.nii.gz").dataobj)[:5, :5, :5]
+    best = np.sort(mean, axis=-1)
+    clear = best[..., -1] - best[..., -2] > 1e-6
+    np.testing.assert_array_equal(found[clear], mean.argmax(axis=-1)[clear])
