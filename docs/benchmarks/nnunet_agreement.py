@@ -66,10 +66,11 @@ def compare(options):
         )
         if report.failed:
             raise SystemExit(report.failed[0].error)
-        scores, differing, compared = {}, 0, 0
+        scores, differing, compared, apart = {}, 0, 0, 0.0
         for case in report.cases:
-            own, _ = read_labels(Path(place) / "out" / case.file)
-            theirs, _ = read_labels(options.output / case.file)
+            own, grid = read_labels(Path(place) / "out" / case.file)
+            theirs, other = read_labels(options.output / case.file)
+            apart = max(apart, float(np.abs(grid.affine - other.affine).max()))
             differing, compared = differing + int((own != theirs).sum()), compared + own.size
             for label in model.plan.labels.foreground:
                 a, b = own == label.value, theirs == label.value
@@ -77,7 +78,7 @@ def compare(options):
                     scores.setdefault(label.name, []).append(2 * (a & b).sum() / (a.sum() + b.sum()))
     result = {name: {"mean": float(np.mean(found)), "lowest": float(min(found))} for name, found in scores.items()}
     summary = {"cases": len(report.cases), "precision": report.precision, "mirroring": options.mirroring}
-    summary |= {"voxels": compared, "differing": differing, "dice": result}
+    summary |= {"voxels": compared, "differing": differing, "geometry_differs_by": apart, "dice": result}
     sys.stdout.write(json.dumps(summary) + "\n")
 
 
