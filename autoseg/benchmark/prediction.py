@@ -19,6 +19,7 @@ from autoseg.prediction.predictor import Predictor
 from autoseg.prediction.report import CasePrediction
 from autoseg.prediction.settings import QUALITIES, chosen_settings
 from autoseg.progress import SILENT, Progress
+from autoseg.selection.candidates import WITHOUT_SPLITS
 from autoseg.training.model_folder import Model, open_model
 from autoseg.workspace import DatasetFolder
 
@@ -73,6 +74,8 @@ def measure_qualities(
         if quality not in QUALITIES:
             raise unknown_name("quality", quality, QUALITIES)
     model = open_model(path)
+    if not model.splits.folds:
+        raise PredictionError(WITHOUT_SPLITS.format(name=model.card.name))
     judged = [fold for fold in folds or model.folds if fold != ALL]
     if not judged:
         raise PredictionError(f"{path}: only fold {ALL} is trained, which has seen every case. Train one with -f 0.")

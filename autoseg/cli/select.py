@@ -22,6 +22,12 @@ def select(
     corrections: Annotated[
         bool, typer.Option("--corrections/--no-corrections", help="Try post-processing rules on the best.")
     ] = True,
+    thresholds: Annotated[
+        bool,
+        typer.Option(
+            "--thresholds/--no-thresholds", help="Try probability thresholds of regions (the best predicts again)."
+        ),
+    ] = True,
     workspace: Annotated[Path | None, typer.Option("-w", "--workspace", help="Where models lie.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Cases evaluated at a time.")] = None,
@@ -37,6 +43,7 @@ def select(
         criterion=by,
         most_members=most,
         corrections=corrections,
+        thresholds=thresholds,
         device=device,
         workers=workers,
         progress=bars(quiet or as_json),

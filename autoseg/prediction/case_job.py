@@ -21,6 +21,7 @@ from autoseg.prediction.map_files import write_maps
 from autoseg.prediction.postprocessing import Rule, corrected
 from autoseg.prediction.predictor import Prediction, Predictor
 from autoseg.prediction.report import CasePrediction
+from autoseg.prediction.thresholds import thresholds_of
 from autoseg.prediction.uncertainty import described
 from autoseg.prediction.volumes import volumes_ml
 from autoseg.preprocessing.case import Prepared
@@ -99,6 +100,7 @@ class CaseJob:
             found = self.predictor.decide(
                 ready.prepared,
                 beside=self.beside,
+                thresholds=thresholds_of(self.rules, self.predictor.labels),
                 scratch=self.output,
                 progress=progress,
                 description=case.id,

@@ -14,6 +14,7 @@ from autoseg.prediction.deciding import decide, to_probabilities
 from autoseg.prediction.keeping import Keeper
 from autoseg.prediction.refining import Scores, refined_slabs
 from autoseg.prediction.sums import SLAB_BYTES, Box
+from autoseg.prediction.thresholds import Thresholds, from_half, from_threshold, moved
 from autoseg.prediction.tiles import decided_slabs, thick_enough
 from autoseg.preprocessing.case import Placement, restore
 
@@ -27,13 +28,14 @@ def export(
     boxes: Sequence[Box] = (),
     shares: Sequence[float] | None = None,
     keeper: Keeper | None = None,
+    thresholds: Thresholds = (),
 ) -> NDArray[np.integer]:
     """The label values (z, y, x), as on disk, that `members` agree on, on the original grid; background outside the crop.
 
     One member decides by its logits, several by the mean of their probabilities, weighted by `shares` (of 1; none: all the
-    same). A softmax class must be the highest, a region more likely than not. The scores are taken, refined and decided
-    slab by slab, and one after the other of the `boxes` that part the cropped slices (none: all of a slice at once):
-    full-size scores never exist. A `keeper` sees every slab.
+    same). A softmax class must be the highest, a region more likely than its threshold (none: than not). The scores are
+    taken, refined and decided slab by slab, and one after the other of the `boxes` that part the cropped slices (none: all
+    of a slice at once): full-size scores never exist. A `keeper` sees every slab.
     """
     shape = placement.cropped_shape
     classes = np.empty(shape, dtype=np.uint8 if len(labels.labels) <= 256 else np.int16)
@@ -46,23 +48,26 @@ def export(
             depth = max(depth, thick_enough(members[0], shape, labels, box=box))
         places = [(slice(first, min(first + depth, shape[0])), box[0], box[1]) for first in range(0, shape[0], depth)]
         if alone:
-            slabs = decided_slabs(members[0], shape, labels, depth=depth, box=box)
+            slabs = decided_slabs(moved(members[0], thresholds), shape, labels, depth=depth, box=box)
             for within, decided in zip(places, slabs, strict=True):
                 classes[within] = decided
             continue
         parts = [refined_slabs(member, shape, depth=depth, box=box) for member in members]
         for within, each in zip(places, zip(*parts, strict=True), strict=True):
             scores = [slab.unflatten(0, (-1, labels.output_channels)) for slab in each]
-            classes[within] = _together([one[0] for one in scores], labels, shares)
+            classes[within] = _together([one[0] for one in scores], labels, shares, thresholds)
             if keeper is not None:
                 keeper.take(within, scores, classes[within])
     values: NDArray[np.integer] = labels.decode(restore(classes, placement, 0))
     return values
 
 
-def _together(scores: Sequence[Tensor], labels: LabelScheme, shares: Sequence[float] | None) -> NDArray[np.integer]:
+def _together(
+    scores: Sequence[Tensor], labels: LabelScheme, shares: Sequence[float] | None, thresholds: Thresholds
+) -> NDArray[np.integer]:
     """The classes that the logits of all members together speak for."""
     if len(scores) == 1:
-        return decide(scores[0], labels, threshold=0.0)
+        return decide(from_threshold(scores[0], thresholds), labels, threshold=0.0)
     probabilities = [to_probabilities(one, labels) for one in scores]
-    return decide(agreed(probabilities, shares or equal_shares(None, len(scores))), labels, threshold=ONE // 2)
+    together = agreed(probabilities, shares or equal_shares(None, len(scores)))
+    return decide(from_half(together, thresholds, one=ONE), labels, threshold=ONE // 2)

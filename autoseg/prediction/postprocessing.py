@@ -21,14 +21,16 @@ class Rule(BaseModel):
 
     "largest_component" keeps the largest part that touches by faces, edges or corners; "minimum_component" removes parts
     below `volume_ml`; "replace_small" gives the whole structure the label `value` where it comes to less than `volume_ml`
-    (0: background). What is removed becomes background.
+    (0: background). What is removed becomes background. "threshold" paints a region where its `probability` is above this
+    instead of one half; it is for whoever has the probabilities, and leaves label maps alone.
     """
 
     model_config = FROZEN
-    kind: Literal["largest_component", "minimum_component", "replace_small"]
+    kind: Literal["largest_component", "minimum_component", "replace_small", "threshold"]
     structure: str
     volume_ml: float = Field(default=0.0, ge=0)
     value: int = 0
+    probability: float = Field(default=0.5, gt=0, lt=1)
 
     def __str__(self) -> str:
         match self.kind:
@@ -36,6 +38,8 @@ class Rule(BaseModel):
                 return f"{self.structure}: only the largest part"
             case "minimum_component":
                 return f"{self.structure}: no part below {self.volume_ml:g} ml"
+            case "threshold":
+                return f"{self.structure}: where its probability is above {self.probability:g}"
             case "replace_small":
                 return f"{self.structure}: label {self.value} instead where it is below {self.volume_ml:g} ml"
 
@@ -46,7 +50,7 @@ def corrected(labels: Labels, rules: Sequence[Rule], *, scheme: LabelScheme, spa
     Raises UnknownNameError for a structure that the scheme does not have.
     """
     found: Labels = labels.copy()
-    for rule in rules:
+    for rule in (rule for rule in rules if rule.kind != "threshold"):
         _apply(rule, found, values=values_of(rule.structure, scheme), scheme=scheme, spacing_mm=spacing_mm)
     return found
 

@@ -37,6 +37,7 @@ from autoseg.prediction.settings import Settings
 from autoseg.prediction.sliding_window import finished_slabs
 from autoseg.prediction.sums import Box
 from autoseg.prediction.sweeping import exchanged_channels, views_of, windows_at_a_time
+from autoseg.prediction.thresholds import Thresholds
 from autoseg.prediction.uncertainty import Tally
 from autoseg.prediction.windows import enlarged
 from autoseg.preprocessing.case import Prepared
@@ -157,6 +158,7 @@ class Predictor:
         prepared: Sequence[Prepared],
         *,
         beside: Beside = NOTHING,
+        thresholds: Thresholds = (),
         scratch: Path | None = None,
         progress: Progress = SILENT,
         description: str = "windows",
@@ -164,7 +166,8 @@ class Predictor:
     ) -> Prediction:
         """The segmentation of an image that has been prepared, and what is wanted `beside` it.
 
-        `reserve` bytes of memory are needed elsewhere meanwhile. Maps lie in files in the folder `scratch`, else in memory.
+        Regions are painted where they are likelier than their `thresholds`. `reserve` bytes of memory are needed elsewhere
+        meanwhile. Maps lie in files in the folder `scratch`, else in memory.
         """
         start = time.monotonic()
         apart = self.apart if beside.uncertainty else None
@@ -186,6 +189,7 @@ class Predictor:
                 boxes=way.boxes,
                 shares=self._shares,
                 keeper=keeper,
+                thresholds=thresholds,
             )
         seconds = {"network": clock.seconds, "export": time.monotonic() - start - clock.seconds}
         if keeper is None:

@@ -11,7 +11,8 @@ from autoseg.data.image import Shape, Spacing
 ANISOTROPY = 3.0
 """A grid whose coarsest spacing exceeds its finest this many times has its coarse axis resampled on its own."""
 SAME_SHARE = 1e-6
-"""Shares of a voxel closer to each other than this differ by rounding only."""
+"""Shares of a voxel that are closer to each other than this may differ by rounding only."""
+PLACES_AT_A_TIME = 1024
 
 
 def resampled_shape(shape: Shape, *, current_mm: Spacing, new_mm: Spacing) -> Shape:
@@ -152,13 +153,54 @@ def _resample_classes(classes: NDArray[np.int16], new_shape: Sequence[int], *, o
         return nearest
     found: NDArray[np.int16] = nearest.copy()
     largest = np.zeros(new_shape, dtype=np.float32)
+    is_close = np.zeros(new_shape, dtype=bool)
     for value, box in _boxes(classes):
         part, share = _resample_mask(classes[box] == value, box, shape=classes.shape, new_shape=new_shape, order=order)
-        most, chosen = largest[part], found[part]
-        is_tied = (np.abs(share - most) <= SAME_SHARE) & (share > SAME_SHARE)
-        chosen[(share > most + SAME_SHARE) | (is_tied & (nearest[part] == value))] = value
+        most = largest[part]
+        is_close[part] |= (np.abs(share - most) <= SAME_SHARE) & (share > SAME_SHARE)
+        found[part][share > most] = value
         np.maximum(most, share, out=most)
+    del largest
+    _settle(found, np.flatnonzero(is_close), classes, nearest, order=order)
     return found
+
+
+def _settle(
+    found: NDArray[np.int16],
+    places: NDArray[np.intp],
+    classes: NDArray[np.int16],
+    nearest: NDArray[np.int16],
+    *,
+    order: int,
+) -> None:
+    """Decide `places` (n, counted through all axes) of `found`, where shares are as good as equal, in double precision.
+
+    Where spacings have a simple ratio there are many of them. Only for linear shares, where eight voxels say everything.
+    """
+    if order != 1:
+        return
+    for first in range(0, len(places), PLACES_AT_A_TIME):
+        some = np.unravel_index(places[first : first + PLACES_AT_A_TIME], found.shape)
+        ends = [_ends(*each) for each in zip(some, classes.shape, found.shape, strict=True)]
+        (z, y, x), (u, v, w) = ([pair[side] for pair in ends] for side in (0, 1))
+        around = classes[z[:, :, None, None], y[:, None, :, None], x[:, None, None, :]]
+        weights = u[:, :, None, None] * v[:, None, :, None] * w[:, None, None, :]
+        closest = nearest[some]
+        chosen, most = np.zeros_like(closest), np.zeros(len(closest))
+        for value in np.unique(around):
+            share = np.where(around == value, weights, 0.0).sum(axis=(1, 2, 3))
+            chosen[(share > most) | ((share == most) & (share > 0) & (closest == value))] = value
+            np.maximum(most, share, out=most)
+        found[some] = chosen
+
+
+def _ends(places: NDArray[np.intp], size: int, new_size: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """The two voxels of an old axis that each of `places` on the new one lies between, and their shares: both (n, 2)."""
+    # As scipy reckons, to the last bit: what is a tie and what is not depends on it.
+    at = np.clip((places + 0.5) * (size / new_size) - 0.5, 0, size - 1) if size != new_size else places.astype(float)
+    lower = np.floor(at).astype(np.intp)
+    upper = np.minimum(lower + 1, size - 1)
+    return np.stack([lower, upper], axis=1), np.stack([1 - (at - lower), at - lower], axis=1)
 
 
 def _boxes(classes: NDArray[np.int16]) -> list[tuple[int, tuple[slice, ...]]]:

@@ -12,11 +12,16 @@ from autoseg.data.readers import read_labels
 from autoseg.evaluation.scores import evaluate_case
 from autoseg.parallel import map_cases
 from autoseg.prediction.postprocessing import Rule, corrected
+from autoseg.prediction.thresholds import thresholds_of
 from autoseg.progress import SILENT, Progress
+from autoseg.selection.region_shares import STEPS, Steps, read_steps
 from autoseg.selection.selection import Correction
 
 SMALLEST_ML = (0.05, 0.2, 0.5, 1.0)
 """Volumes below which a part or structure may be called noise; BraTS teams used about 0.2 to 1 ml for ET."""
+
+THRESHOLDS = (0.2, 0.3, 0.4, 0.6, 0.7, 0.8)
+"""Probabilities above which a region is painted, tried instead of one half: multiples of 1 / STEPS."""
 
 Table = NDArray[np.float64]
 Pair = tuple[str, Path, Path]
@@ -38,6 +43,17 @@ def possible_rules(scheme: LabelScheme) -> list[Rule]:
     return found
 
 
+def possible_thresholds(scheme: LabelScheme) -> list[Rule]:
+    """The thresholds that are tried for each region; none where labels compete."""
+    if scheme.target != "regions":
+        return []
+    return [
+        Rule(kind="threshold", structure=region.name, probability=probability)
+        for region in scheme.regions
+        for probability in THRESHOLDS
+    ]
+
+
 def _instead(values: Sequence[int], scheme: LabelScheme) -> int:
     larger = [group for group in scheme.structures.values() if set(values) < set(group)]
     if not larger:
@@ -51,21 +67,24 @@ def choose_corrections(
     scheme: LabelScheme,
     *,
     fold_of: Mapping[str, str],
+    shares: Mapping[str, Path] | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> list[Correction]:
-    """One rule for each structure at most, the best on all cases, each kept only if cross-fitting confirms it.
+    """One threshold and one rule for each structure at most, the best on all cases, kept if cross-fitting confirms it.
 
-    Rules are tried one structure after the other, on top of those kept before. Cross-fitted: in the cases of each fold the
-    rule applied is the one that was best in the other folds' (or none). With one fold, halves of its cases stand in.
+    Thresholds are tried where `shares` has a file of `region_shares` for every case, and rules on the label maps that come
+    of those kept: one structure after the other, on top of what was kept before. Cross-fitted: in the cases of each fold
+    the rule applied is the one that was best in the other folds' (or none). With one fold, halves of its cases stand in.
     """
-    rules = possible_rules(scheme)
+    rules = [*(possible_thresholds(scheme) if shares else []), *possible_rules(scheme)]
     parts = _parts([fold_of[id_] for id_, _, _ in pairs])
     kept: tuple[Rule, ...] = ()
     found = []
-    for structure in dict.fromkeys(rule.structure for rule in rules):
-        options = [kept, *((*kept, rule) for rule in rules if rule.structure == structure)]
-        scores = _dice(pairs, options, scheme=scheme, workers=workers, progress=progress)
+    for is_threshold, structure in dict.fromkeys((rule.kind == "threshold", rule.structure) for rule in rules):
+        tried = [rule for rule in rules if (rule.kind == "threshold", rule.structure) == (is_threshold, structure)]
+        options = [kept, *((*kept, rule) for rule in tried)]
+        scores = _dice(pairs, options, scheme=scheme, shares=shares or {}, workers=workers, progress=progress)
         best = _best(scores)
         if best == 0:
             continue
@@ -112,12 +131,13 @@ def _dice(
     options: Sequence[tuple[Rule, ...]],
     *,
     scheme: LabelScheme,
+    shares: Mapping[str, Path],
     workers: int | None,
     progress: Progress,
 ) -> list[Table]:
     """Dice (case, structure) under each option; every case is read once."""
     rows = map_cases(
-        partial(_case_dice, scheme=scheme, options=tuple(options)),
+        partial(_case_dice, scheme=scheme, options=tuple(options), shares=shares),
         pairs,
         name=_id,
         stage="trying corrections",
@@ -131,14 +151,18 @@ def _id(pair: Pair) -> str:
     return pair[0]
 
 
-def _case_dice(pair: Pair, *, scheme: LabelScheme, options: Sequence[tuple[Rule, ...]]) -> list[list[float]]:
+def _case_dice(
+    pair: Pair, *, scheme: LabelScheme, options: Sequence[tuple[Rule, ...]], shares: Mapping[str, Path]
+) -> list[list[float]]:
     case_id, prediction, reference = pair
     predicted, geometry = read_labels(prediction)
     truth, _ = read_labels(reference)
+    steps = read_steps(shares[case_id]) if case_id in shares else None
     found = []
     for rules in options:
+        painted = predicted if steps is None else _painted(steps, rules, scheme)
         scores = evaluate_case(
-            corrected(predicted, rules, scheme=scheme, spacing_mm=geometry.spacing_mm),
+            corrected(painted, rules, scheme=scheme, spacing_mm=geometry.spacing_mm),
             truth,
             case_id=case_id,
             scheme=scheme,
@@ -149,3 +173,10 @@ def _case_dice(pair: Pair, *, scheme: LabelScheme, options: Sequence[tuple[Rule,
         values = [one.metrics["dice"] for one in scores.structures.values()]
         found.append([np.nan if value is None else value for value in values])
     return found
+
+
+def _painted(steps: Steps, rules: Sequence[Rule], scheme: LabelScheme) -> NDArray[np.integer]:
+    """The label map that probabilities in steps mean at the thresholds among the rules."""
+    thresholds = thresholds_of(rules, scheme) or (0.5,) * len(scheme.regions)
+    above = np.stack([one > round(threshold * STEPS) for one, threshold in zip(steps, thresholds, strict=True)])
+    return scheme.decode(scheme.paint(above))

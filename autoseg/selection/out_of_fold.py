@@ -14,14 +14,14 @@ from autoseg.errors import ArtefactError, EvaluationError, SelectionError
 from autoseg.evaluation.pairing import label_files
 from autoseg.evaluation.stored import fold_predictions
 from autoseg.prediction.case_job import CaseJob
-from autoseg.prediction.ensemble import Member
+from autoseg.prediction.ensemble import load_previous
 from autoseg.prediction.predictor import Predictor
 from autoseg.prediction.report import REPORT_FILE, PredictionReport
 from autoseg.prediction.settings import Settings
 from autoseg.progress import SILENT, Progress
 from autoseg.selection.candidates import Candidate
 from autoseg.selection.selection import Source
-from autoseg.training.model_folder import load_network
+from autoseg.selection.unseen import unseen_members
 from autoseg.training.previous_stage import folds_digest
 
 SOURCE_FILE = "source.json"
@@ -44,11 +44,7 @@ def out_of_fold(
     A single model's are those of its validation, where they are whole; others are predicted now. What was made by the same
     weights before is kept. Raises SelectionError for a case that cannot be predicted.
     """
-    made_from = {
-        f"{model.card.name} fold {fold}": folds_digest(model, [fold])
-        for model in candidate.models
-        for fold in candidate.folds
-    }
+    made_from = weights_of(candidate)
     source = _known(folder, made_from)
     seconds = dict(source.seconds)
     for fold in candidate.folds:
@@ -59,7 +55,7 @@ def out_of_fold(
         if stored is not None:
             seconds |= _taken_over(stored, ids, folder)
         else:
-            seconds |= _predicted(candidate, fold, _cases(dataset, ids), folder, device=device, progress=progress)
+            seconds |= _predicted(candidate, fold, whole_paths(dataset, ids), folder, device=device, progress=progress)
         save(Source(seconds=seconds, made_from=made_from), folder / SOURCE_FILE)
     known = [value for value in seconds.values() if value is not None]
     return OutOfFold(folder, sum(known) / len(known) if known else None)
@@ -88,9 +84,7 @@ def _stored(candidate: Candidate, fold: str) -> Path | None:
     try:
         return fold_predictions(candidate.models[0].path, fold)
     except EvaluationError:
-        if candidate.models[0].configuration.previous_stage is None:
-            return None
-        raise
+        return None
 
 
 def _taken_over(stored: Path, ids: Sequence[str], folder: Path) -> dict[str, float | None]:
@@ -109,7 +103,18 @@ def _taken_over(stored: Path, ids: Sequence[str], folder: Path) -> dict[str, flo
     return {id_: taken.get(id_) for id_ in ids}
 
 
-def _cases(dataset: Dataset, ids: Sequence[str]) -> list[Case]:
+def weights_of(candidate: Candidate) -> dict[str, str]:
+    """A digest of the weights of each model and fold, and of the first stages that they refine."""
+    found = {
+        f"{model.card.name} fold {fold}": folds_digest(model, [fold])
+        for model in candidate.models
+        for fold in candidate.folds
+    }
+    cascades = [model for model in candidate.models if model.configuration.previous_stage is not None]
+    return found | {f"{model.card.name} first stage": load_previous(model).digest for model in cascades}
+
+
+def whole_paths(dataset: Dataset, ids: Sequence[str]) -> list[Case]:
     """The cases with absolute paths, as the prediction wants them."""
     wanted = set(ids)
     return [
@@ -122,14 +127,14 @@ def _cases(dataset: Dataset, ids: Sequence[str]) -> list[Case]:
 def _predicted(
     candidate: Candidate, fold: str, cases: Sequence[Case], folder: Path, *, device: str, progress: Progress
 ) -> dict[str, float | None]:
-    members = [Member(model.plan, model.configuration, (load_network(model, fold),)) for model in candidate.models]
-    job = CaseJob(Predictor(members, settings=Settings(device=device)), folder)
     seconds: dict[str, float | None] = {}
-    begun = time.monotonic()
-    running = job.pipeline(cases, SILENT)
-    for case in progress.track(running, description=f"{candidate.name}, fold {fold}", total=len(cases)):
-        if case.error is not None:
-            raise SelectionError(f"{candidate.name}, fold {fold}: {case.error}")
-        now = time.monotonic()
-        seconds[case.id], begun = now - begun, now
+    for members, ids in unseen_members(candidate.models, fold, [case.id for case in cases]):
+        job = CaseJob(Predictor(members, settings=Settings(device=device)), folder)
+        begun = time.monotonic()
+        running = job.pipeline([case for case in cases if case.id in ids], SILENT)
+        for case in progress.track(running, description=f"{candidate.name}, fold {fold}", total=len(ids)):
+            if case.error is not None:
+                raise SelectionError(f"{candidate.name}, fold {fold}: {case.error}")
+            now = time.monotonic()
+            seconds[case.id], begun = now - begun, now
     return seconds

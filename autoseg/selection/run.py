@@ -1,7 +1,7 @@
 """Choosing what to predict with: every trained model, pair and triple judged by cases it was not trained on."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autoseg.artefacts import load, refuse_unwritable, save
@@ -12,8 +12,9 @@ from autoseg.evaluation.run import evaluate
 from autoseg.progress import SILENT, Progress
 from autoseg.selection.candidates import MOST_MEMBERS, Candidate, candidates
 from autoseg.selection.corrections import choose_corrections
-from autoseg.selection.out_of_fold import SOURCE_FILE, OutOfFold, out_of_fold
+from autoseg.selection.out_of_fold import SOURCE_FILE, OutOfFold, out_of_fold, weights_of, whole_paths
 from autoseg.selection.ranking import NOISE, Criterion, best, mean_ranks, paired_difference
+from autoseg.selection.region_shares import region_shares
 from autoseg.selection.selection import Correction, Judged, Selection, Source
 from autoseg.workspace import DatasetFolder
 
@@ -26,6 +27,7 @@ def select(
     criterion: Criterion = "dice",
     most_members: int = MOST_MEMBERS,
     corrections: bool = True,
+    thresholds: bool = True,
     device: str = "auto",
     workers: int | None = None,
     progress: Progress = SILENT,
@@ -33,8 +35,9 @@ def select(
     """Judge every candidate out of fold, choose the best with its post-processing, and write selection.json.
 
     `criterion` is the mean foreground Dice ("dice"), or the mean rank over regions by Dice and HD95 ("brats"). Predictions
-    of pairs and triples are made now, under the data set's `selection` folder, and kept for the next time. Raises
-    SelectionError where nothing with held-out cases is trained.
+    of pairs and triples are made now, under the data set's `selection` folder, and kept for the next time. `corrections`
+    tries what corrects label maps, `thresholds` (with them) what is painted of regions, for which the chosen models predict
+    once more. Raises SelectionError where nothing with held-out cases is trained.
     """
     dataset = load(Dataset, folder.dataset_file, remake="autoseg_plan DATASET")
     found, notes = candidates(folder, most_members=most_members)
@@ -42,11 +45,11 @@ def select(
     gathered = [out_of_fold(one, dataset, folder.selection / one.name, device=device, progress=progress) for one in found]
     evaluations = [_evaluated(one.folder, dataset, found[0], workers=workers, progress=progress) for one in gathered]
     chosen = best(evaluations, criterion)
-    tried = (
-        _corrections(found[chosen], gathered[chosen].folder, dataset, workers=workers, progress=progress)
-        if corrections
-        else []
-    )
+    tried: list[Correction] = []
+    if corrections:
+        winner, place = found[chosen], gathered[chosen].folder
+        shares = _shares(winner, dataset, place, device=device, progress=progress) if thresholds else {}
+        tried = _corrections(winner, place, dataset, shares=shares, workers=workers, progress=progress)
     selection = _selection(
         folder, found, gathered, evaluations, chosen=chosen, criterion=criterion, corrections=tried, notes=notes
     )
@@ -73,7 +76,13 @@ def _held_out(candidate: Candidate) -> set[str]:
 
 
 def _corrections(
-    candidate: Candidate, predictions: Path, dataset: Dataset, *, workers: int | None, progress: Progress
+    candidate: Candidate,
+    predictions: Path,
+    dataset: Dataset,
+    *,
+    shares: Mapping[str, Path],
+    workers: int | None,
+    progress: Progress,
 ) -> list[Correction]:
     splits = candidate.models[0].splits
     fold_of = {id_: fold for fold in candidate.folds for id_ in splits.fold(fold)[1]}
@@ -81,7 +90,19 @@ def _corrections(
     files = label_files(predictions, what="predictions")
     pairs = [(id_, files[id_], references[id_]) for id_ in sorted(references)]
     scheme = candidate.models[0].plan.labels
-    return choose_corrections(pairs, scheme, fold_of=fold_of, workers=workers, progress=progress)
+    return choose_corrections(pairs, scheme, fold_of=fold_of, shares=shares, workers=workers, progress=progress)
+
+
+def _shares(
+    candidate: Candidate, dataset: Dataset, predictions: Path, *, device: str, progress: Progress
+) -> Mapping[str, Path]:
+    """What thresholds are tried on; nothing where labels compete for a voxel."""
+    if candidate.models[0].plan.labels.target != "regions":
+        return {}
+    splits = candidate.models[0].splits
+    cases = {fold: whole_paths(dataset, splits.fold(fold)[1]) for fold in candidate.folds}
+    folder, made_from = predictions / "probabilities", weights_of(candidate)
+    return region_shares(candidate, cases, folder, made_from=made_from, device=device, progress=progress)
 
 
 def _selection(

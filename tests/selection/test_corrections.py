@@ -2,8 +2,11 @@ import numpy as np
 import pytest
 
 from autoseg.data.image import Geometry
-from autoseg.data.readers import write_labels
-from autoseg.selection.corrections import choose_corrections, possible_rules
+from autoseg.data.labels import train_on_regions
+from autoseg.data.readers import read_labels, write_labels
+from autoseg.prediction.maps import LEVELS
+from autoseg.selection.corrections import choose_corrections, possible_rules, possible_thresholds
+from autoseg.selection.region_shares import STEPS, in_steps
 from tests.brats import BRATS
 
 SHAPE = (12, 12, 12)
@@ -68,3 +71,54 @@ def test_each_region_is_tried_and_the_enhancing_tumour_becomes_necrosis():
     assert {rule.structure for rule in rules} == {"WT", "TC", "ET"}
     replaced = {rule.structure: rule.value for rule in rules if rule.kind == "replace_small"}
     assert replaced == {"WT": 0, "TC": 2, "ET": 1}
+
+
+def test_steps_say_of_every_threshold_whether_a_probability_is_above_it():
+    codes = np.arange(LEVELS + 1, dtype=np.uint16)
+    steps = in_steps(codes)
+    for step in range(STEPS + 1):
+        least = (codes.astype(float) - 0.5) / LEVELS  # the smallest probability that is rounded to the code
+        np.testing.assert_array_equal(steps > step, least > step / STEPS)
+
+
+def write_shares(folder, pairs, *, sure):
+    """Probabilities of each case: 0.45 in the tumour where `sure` says no, 0.99 where it does; ET and TC always found."""
+    folder.mkdir()
+    shares = {}
+    for index, (id_, _, reference) in enumerate(pairs):
+        truth, _ = read_labels(reference)
+        inside = [np.isin(truth, region.values) for region in BRATS.regions]
+        steps = np.stack([np.where(one, 20, 0) for one in inside]).astype(np.uint8)
+        if not sure[index]:
+            steps[0][inside[0]] = 9  # above 8 twentieths, not above 10
+        shares[id_] = folder / f"{id_}.npz"
+        np.savez_compressed(shares[id_], steps=steps)
+    return shares
+
+
+def test_a_threshold_that_helps_everywhere_is_kept(tmp_path):
+    pairs = write_pairs(tmp_path, specks=[False] * 10)
+    scheme = train_on_regions(BRATS)
+    shares = write_shares(tmp_path / "shares", pairs, sure=[False] * 10)
+    (found,) = choose_corrections(pairs, scheme, fold_of=folds(), shares=shares, workers=1)
+    assert (found.rule.kind, found.rule.structure, found.kept) == ("threshold", BRATS.regions[0].name, True)
+    assert found.rule.probability in (0.2, 0.3, 0.4)
+    assert found.before < found.after == 1.0
+
+
+def test_a_threshold_that_helps_one_case_alone_is_not_kept(tmp_path):
+    """The other cases have a halo of doubt around the tumour, which a low threshold would paint."""
+    pairs = write_pairs(tmp_path, specks=[False] * 10)
+    scheme = train_on_regions(BRATS)
+    shares = write_shares(tmp_path / "shares", pairs, sure=[True] * 9 + [False])
+    for id_, file in list(shares.items())[:9]:
+        steps = np.load(file)["steps"]
+        steps[0][(steps[0] == 0)] = 9 if id_ != "c9" else 0
+        np.savez_compressed(file, steps=steps)
+    found = choose_corrections(pairs, scheme, fold_of=folds(), shares=shares, workers=1)
+    assert not any(one.kept and one.rule.kind == "threshold" and one.rule.probability < 0.5 for one in found)
+
+
+def test_labels_that_compete_have_no_threshold():
+    assert possible_thresholds(BRATS) == []
+    assert {rule.structure for rule in possible_thresholds(train_on_regions(BRATS))} == {"WT", "TC", "ET"}
