@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,23 @@ from autoseg.benchmark.rows import Row, Table, mean_dice, scores_of
 from autoseg.benchmark.setting import Setting
 from autoseg.benchmark.stored_rows import Wanted, find_row, keep_row
 from autoseg.benchmark.timing import this_machine
+from autoseg.data.dataset import Dataset
 from autoseg.errors import AutosegError, BenchmarkError
 from autoseg.evaluation.evaluate import Evaluation
-from autoseg.evaluation.run import EVALUATION_FILE
+from autoseg.evaluation.pairing import dataset_references
+from autoseg.evaluation.run import EVALUATION_FILE, evaluate
 from autoseg.planning.plan import Plan
 from autoseg.planning.recipes import load_recipe
 from autoseg.prediction.report import REPORT_FILE, PredictionReport
 from autoseg.progress import SILENT, Progress
 from autoseg.training.fold import FoldResult
-from autoseg.training.model_folder import VALIDATION_FOLDER, fold_folder, network_of, open_model
+from autoseg.training.model_folder import VALIDATION_FOLDER, Model, fold_folder, network_of, open_model
 from autoseg.training.request import Means, Training
 from autoseg.validation import WholeCases
 
 HISTORY_FILE = "history.jsonl"
+AS_DECLARED = "evaluation_as_declared"
+"""Folder of a fold's scores in the structures of the data set, where those of the recipe are others."""
 PEER = "nnunet"
 """The program whose stored rows (`autoseg_benchmark peer`) stand in the table beside ours."""
 
@@ -167,15 +172,13 @@ def make_row(setting: Setting, wanted: Wanted) -> Row:
         results = cascade.train(setting.folder, asked, means=means)
     except AutosegError as error:
         return _failed(wanted, str(error))
-    return _measured(wanted, results)
+    return _measured(wanted, results, load(Dataset, setting.folder.dataset_file, remake="autoseg_plan DATASET"))
 
 
-def _measured(wanted: Wanted, results: Sequence[FoldResult]) -> Row:
+def _measured(wanted: Wanted, results: Sequence[FoldResult], dataset: Dataset) -> Row:
     model = open_model(results[0].model)
     folders = [fold_folder(model.path, result.card.fold) for result in results]
-    evaluations = [
-        load(Evaluation, folder / VALIDATION_FOLDER / EVALUATION_FILE, remake="autoseg_train") for folder in folders
-    ]
+    evaluations = [_evaluation(folder, model, dataset) for folder in folders]
     reports = [
         load(PredictionReport, folder / VALIDATION_FOLDER / REPORT_FILE, remake="autoseg_train") for folder in folders
     ]
@@ -200,6 +203,15 @@ def _measured(wanted: Wanted, results: Sequence[FoldResult]) -> Row:
         mean_dice=mean_dice(scores),
         scores=scores,
     )
+
+
+def _evaluation(folder: Path, model: Model, dataset: Dataset) -> Evaluation:
+    """A fold's scores in the structures of the data set, which a recipe may not have been trained on as such."""
+    validation = folder / VALIDATION_FOLDER
+    if model.plan.labels == dataset.labels:
+        return load(Evaluation, validation / EVALUATION_FILE, remake="autoseg_train")
+    references = partial(dataset_references, dataset, whole=False)
+    return evaluate(validation, references, labels=dataset.labels, output=folder / AS_DECLARED)
 
 
 def _history(folder: Path) -> list[dict[str, Any]]:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from autoseg.artefacts import load
@@ -8,6 +10,7 @@ from autoseg.data.phantom import write_phantom
 from autoseg.errors import BenchmarkError
 from autoseg.planning.plan import Plan
 from autoseg.planning.run import plan
+from autoseg.planning.settings import apply_settings
 from autoseg.workspace import open_workspace
 
 
@@ -65,3 +68,14 @@ def test_a_comparison_goes_on_where_it_was_and_a_failed_row_leaves_the_others(fo
     assert "no_such_recipe" in (first.rows[1].failed or "")
     again = compare(setting, wanted[:1], folds=["0"], budget=budget)
     assert again.rows[0] == first.rows[0]
+
+
+@pytest.mark.slow
+def test_a_recipe_for_labels_is_scored_in_the_regions_of_the_data_set(folder):
+    setting = setting_of(folder, "3d_fullres", device="cpu", threads=1)
+    small = ["3d_fullres.patch_size=16,16,16", "3d_fullres.network.features=4,8,8", "training.mirror_axes=[]"]
+    setting = replace(setting, plan=apply_settings(setting.plan, small))
+    budget = Budget(seconds=None, iterations=1, seed=0)
+    table = compare(setting, [("3d_fullres", "isensee2017"), ("3d_fullres", None)], folds=["0"], budget=budget)
+    assert [row.failed for row in table.rows] == [None, None]
+    assert set(table.rows[0].scores) == set(table.rows[1].scores) == {"WT", "TC", "ET"}
