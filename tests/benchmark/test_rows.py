@@ -72,7 +72,9 @@ def speeds(**changes):
 
 
 def test_what_is_slower_than_half_of_a_recorded_machine_is_a_limit():
-    reference = Reference(name="A", machine=MACHINE, precision="bf16", measured="2026-11-21", speeds=speeds())
+    reference = Reference(
+        name="A", machine=MACHINE, precision="bf16", measured="2026-11-21", autoseg="0.1", load=0.0, speeds=speeds()
+    )
     assert limits_of(speeds(loaded_patches=4.0), (reference,), waiting_steps=0.0) == (
         "loaded patches: 4 a second, 40% of A",
     )
