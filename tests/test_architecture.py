@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from autoseg.cli import app
+
 PACKAGE = Path(__file__).parents[1] / "autoseg"
 
 # A part may import parts that stand before it in this list, and itself.
@@ -32,23 +34,8 @@ ORDER = [
     ["cli"],
 ]
 RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}
-COMMANDS = [
-    "app",
-    "plan",
-    "preprocess",
-    "train",
-    "predict",
-    "ensemble",
-    "evaluate",
-    "select",
-    "report",
-    "view",
-    "survival",
-    "import_",
-    "export",
-    "benchmark",
-    "demo",
-]
+COMMANDS = ["app", *(app.MODULES.get(name, name) for name in app.COMMANDS)]
+"""Modules of all commands."""
 
 
 def part_of(file: Path) -> str:

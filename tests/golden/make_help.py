@@ -9,24 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from autoseg.cli.app import COMMANDS, MODULES
+
 HERE = Path(__file__).parent / "help"
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
-COMMANDS = (
-    "plan",
-    "preprocess",
-    "train",
-    "predict",
-    "ensemble",
-    "evaluate",
-    "select",
-    "report",
-    "view",
-    "survival",
-    "export",
-    "import",
-    "benchmark",
-    "demo",
-)
 PROGRAMS = ("autoseg", *(f"autoseg_{name}" for name in COMMANDS))
 GROUPS = {
     "autoseg_survival": ("features", "train", "predict"),
@@ -43,7 +29,8 @@ def help_of(program: str) -> str:
 
 def _printed(program: str, *words: str) -> str:
     """What `program WORDS --help` prints 100 characters wide, without colours and without spaces at the end of lines."""
-    module = "app" if program == "autoseg" else program.removeprefix("autoseg_").replace("import", "import_")
+    name = "app" if program == "autoseg" else program.removeprefix("autoseg_")
+    module = MODULES.get(name, name)
     code = f"import sys; sys.argv = {[program, *words, '--help']!r}; from autoseg.cli.{module} import main; main()"
     unset = {"FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
     kept = {name: value for name, value in os.environ.items() if name not in unset}
