@@ -89,10 +89,9 @@ def _decided(part: Tensor, steps: Steps, labels: LabelScheme, *, low: Tensor, hi
     if len(able) == 1:
         return np.full((1, 1, 1), int(able))
     if len(able) == len(part):
-        return decide(_interpolated(part, steps), labels, threshold=0.0).transpose(2, 1, 0)
+        return _turned(decide(_interpolated(part, steps), labels, threshold=0.0))
     winners = decide(_interpolated(part[able], steps), labels, threshold=0.0)
-    picked: NDArray[np.integer] = able.numpy()[winners]
-    return picked.transpose(2, 1, 0)
+    return _turned(able.numpy()[winners])
 
 
 def _painted(part: Tensor, steps: Steps, labels: LabelScheme, *, is_open: Tensor, is_inside: Tensor) -> NDArray[np.integer]:
@@ -101,7 +100,13 @@ def _painted(part: Tensor, steps: Steps, labels: LabelScheme, *, is_open: Tensor
     if len(unsure):
         between = _interpolated(part[unsure], steps)
         scores = scores.repeat(1, *between.shape[1:]).index_copy_(0, unsure, between)
-    return decide(scores, labels, threshold=0.0).transpose(2, 1, 0)
+    return _turned(decide(scores, labels, threshold=0.0))
+
+
+def _turned(classes: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Classes (x, y, z) of interpolated scores as (z, y, x)."""
+    turned: NDArray[np.integer] = classes.transpose(2, 1, 0)
+    return turned
 
 
 def _interpolated(part: Tensor, steps: Steps) -> Tensor:
