@@ -39,6 +39,9 @@ from autoseg.validation import WholeCases
 HISTORY_FILE = "history.jsonl"
 AS_DECLARED = "evaluation_as_declared"
 """Folder of a fold's scores in the structures of the data set, where those of the recipe are others."""
+DEFAULT = "default"
+"""What a table calls training as the plan says, without a recipe; a short budget changes it as it does in training."""
+
 PEER = "nnunet"
 """The program whose stored rows (`autoseg_benchmark peer`) stand in the table beside ours."""
 
@@ -68,12 +71,16 @@ class Budget:
 def combinations(plan: Plan, configurations: Sequence[str], recipes: Sequence[str]) -> list[tuple[str, str | None]]:
     """Each configuration with each recipe that is made for its dimensions, alone where there are no recipes.
 
-    Raises BenchmarkError for a recipe that fits none of them, UnknownNameError for an unknown one.
+    Among recipes DEFAULT is the plan without any. Raises BenchmarkError for a recipe that fits none of the configurations,
+    UnknownNameError for an unknown one.
     """
     if not recipes:
         return [(name, None) for name in configurations]
     found: list[tuple[str, str | None]] = []
     for name in recipes:
+        if name == DEFAULT:
+            found += [(one, None) for one in configurations]
+            continue
         recipe = load_recipe(name)
         fitting = [one for one in configurations if recipe.dimensions in (None, plan.configurations[one].dimensions)]
         if not fitting:

@@ -95,7 +95,10 @@ def run(
     ] = None,
     recipes: Annotated[
         list[str] | None,
-        typer.Option("--recipes", help="Recipes, one or several: each with every configuration that it is made for."),
+        typer.Option(
+            "--recipes",
+            help="Recipes, one or several: each with every configuration that it is made for; default: without any.",
+        ),
     ] = None,
     folds: Annotated[list[str] | None, typer.Option("--folds", help="Folds that each row is trained on (0).")] = None,
     time_budget: Annotated[

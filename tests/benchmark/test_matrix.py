@@ -31,6 +31,7 @@ def test_each_recipe_goes_with_the_configurations_of_its_dimensions(made):
     assert combinations(made, ["2d", "3d_fullres"], []) == [("2d", None), ("3d_fullres", None)]
     found = combinations(made, ["2d", "3d_fullres"], ["unet2d_ce", "nnunet"])
     assert found == [("2d", "unet2d_ce"), ("2d", "nnunet"), ("3d_fullres", "nnunet")]
+    assert combinations(made, ["2d"], ["default", "nnunet"]) == [("2d", None), ("2d", "nnunet")]
 
 
 def test_a_recipe_that_fits_no_configuration_is_refused(made):
