@@ -16,7 +16,7 @@ from autoseg.errors import ArtefactError, StaleError, TrainingError, UnknownName
 from autoseg.lock import locked
 from autoseg.planning.run import plan
 from autoseg.training.checkpoint import CURRENT, PREVIOUS
-from autoseg.training.model_folder import load_network, open_model
+from autoseg.training.model_folder import ModelCard, load_network, open_model
 from autoseg.training.observers import Unwatched
 from autoseg.training.self_test import SelfTest
 from autoseg.workspace import open_workspace
@@ -138,6 +138,20 @@ class StopsAfter(Unwatched):
         self.steps -= 1
         if self.steps == 0:
             os.kill(os.getpid(), self.number)
+
+
+def test_a_training_of_many_steps_tries_first_what_is_fastest(planned):
+    long = ("training.epochs=2", "training.iterations_per_epoch=500", *SHORT[2:])
+    with pytest.raises(KeyboardInterrupt):
+        run(planned, name="tried", settings=long, observer=StopsAfter(1))
+    found = load(SelfTest, planned.folder.models / "tried" / "self_test.json", remake="")
+    *tried, compiled = found.tried
+    assert tried[0].variant == "plain"
+    assert len(tried) == 3
+    assert all(one.step_s > 0 and one.ready_s >= 0 for one in tried)
+    assert "compil" in compiled.left_out
+    assert found.taken in {one.variant for one in tried}
+    assert load(ModelCard, planned.folder.models / "tried" / "model.json", remake="").variant == found.taken
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
