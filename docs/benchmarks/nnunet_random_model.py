@@ -25,6 +25,8 @@ SHAPE, BODY = (155, 240, 240), (138, 170, 138)
 CHANNELS, STAGES = 4, 6
 MOST_FEATURES = 320
 KEY = "3d_fullres"
+UNUSED = {"max": 1.0, "mean": 0.0, "median": 0.0, "min": -1.0, "percentile_00_5": -1.0, "percentile_99_5": 1.0, "std": 1.0}
+"""Intensities that the normalisation does not look at but that have to be there."""
 
 
 def plans_of(features, patch):
@@ -49,7 +51,7 @@ def plans_of(features, patch):
         "configurations": {KEY: one},
         "experiment_planner_used": "ExperimentPlanner",
         "label_manager": "LabelManager",
-        "foreground_intensity_properties_per_channel": {},
+        "foreground_intensity_properties_per_channel": {str(index): UNUSED for index in range(CHANNELS)},
     }
     names = {str(index): name for index, name in enumerate(("flair", "t1", "t1ce", "t2"))}
     return plans, {"channel_names": names, "labels": LABELS, "numTraining": 1, "file_ending": ".nii.gz"}
