@@ -1,5 +1,6 @@
 """The whole prediction command from start to exit, in turn with nnU-Net's from the same weights on the same images."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
@@ -40,7 +41,9 @@ def measure_commands(
     `autoseg_predict` alone. Everything is written below `folder`. Agreement is the Dice of each label with nnU-Net's
     label maps, the mean over cases.
     """
-    ours = import_nnunet(model, open_workspace(folder / "workspace"), name=IMPORTED)[-1]
+    ours = import_nnunet(model, open_workspace(folder / "workspace"), name=IMPORTED, overwrite=True)[-1]
+    for earlier in [folder / "images", *folder.glob("autoseg_*"), *folder.glob("nnunet_*")]:
+        shutil.rmtree(earlier, ignore_errors=True)
     given = _laid_out(images, folder / "images")
     own, other = [], []
     for turn in progress.track(range(pairs), description="pairs", total=pairs):
@@ -81,9 +84,7 @@ def _laid_out(images: Path, folder: Path) -> Path:
     numbered = any(image_stem(path).endswith(FIRST_CHANNEL) for path in found)
     for path in found:
         name = path.name if numbered else f"{image_stem(path)}{FIRST_CHANNEL}{image_ending(path)}"
-        link = folder / name
-        if not link.is_symlink():
-            link.symlink_to(path.absolute())
+        (folder / name).symlink_to(path.absolute())
     return folder
 
 
