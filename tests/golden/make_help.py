@@ -16,7 +16,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 PROGRAMS = ("autoseg", *(f"autoseg_{name}" for name in COMMANDS))
 GROUPS = {
     "autoseg_survival": ("features", "train", "predict"),
-    "autoseg_benchmark": ("step", "preprocessing", "run", "peer", "hardware", "prediction"),
+    "autoseg_benchmark": ("step", "preprocessing", "run", "peer", "hardware", "prediction", "command", "export"),
 }
 """Programs with subcommands: the help of each stands below that of the program."""
 WIDTH = 100
