@@ -205,7 +205,7 @@ def _ours(setting: Setting, budget: Budget, *, images: Path, cases: Sequence[str
         setting.configuration.name,
         folds=[ALL],
         name=f"benchmark_peer_{name}",
-        settings=budget.settings,
+        settings=(*setting.settings, *budget.settings),
         time_budget_s=budget.seconds,
     )
     (result,) = cascade.train(setting.folder, asked, means=Means(device=str(setting.device), threads=setting.threads))

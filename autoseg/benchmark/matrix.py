@@ -129,7 +129,7 @@ def wanted_row(setting: Setting, configuration: str, *, recipe: str | None, fold
         configuration=configuration,
         recipe=recipe,
         folds=tuple(folds),
-        settings=budget.settings,
+        settings=(*setting.settings, *budget.settings),
         budget_s=budget.seconds,
         device=str(setting.device),
         threads=setting.threads,

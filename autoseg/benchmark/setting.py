@@ -22,7 +22,7 @@ from autoseg.workspace import DatasetFolder
 
 @dataclass(frozen=True)
 class Setting:
-    """A configuration of a plan, ready to be measured."""
+    """A configuration of a plan, ready to be measured; `settings` are those that made `plan` of the planned one."""
 
     folder: DatasetFolder
     plan: Plan
@@ -30,6 +30,7 @@ class Setting:
     fold: str
     device: torch.device
     threads: int
+    settings: tuple[str, ...] = ()
 
     @property
     def results(self) -> Path:
@@ -74,6 +75,7 @@ def setting_of(
         fold=fold,
         device=choose_device(device),
         threads=threads or torch.get_num_threads(),
+        settings=tuple(settings),
     )
 
 

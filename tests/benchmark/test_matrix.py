@@ -1,16 +1,14 @@
-from dataclasses import replace
-
 import pytest
 
-from autoseg.artefacts import load
-from autoseg.benchmark.matrix import Budget, combinations, compare, gflop_of
+from autoseg.artefacts import digest, load
+from autoseg.benchmark.matrix import Budget, combinations, compare, gflop_of, wanted_row
 from autoseg.benchmark.setting import setting_of
 from autoseg.benchmark.step import timed_steps
 from autoseg.data.phantom import write_phantom
 from autoseg.errors import BenchmarkError
 from autoseg.planning.plan import Plan
 from autoseg.planning.run import plan
-from autoseg.planning.settings import apply_settings
+from autoseg.training.model_folder import open_model
 from autoseg.workspace import open_workspace
 
 
@@ -72,11 +70,15 @@ def test_a_comparison_goes_on_where_it_was_and_a_failed_row_leaves_the_others(fo
 
 
 @pytest.mark.slow
-def test_a_recipe_for_labels_is_scored_in_the_regions_of_the_data_set(folder):
-    setting = setting_of(folder, "3d_fullres", device="cpu", threads=1)
+def test_settings_reach_the_training_and_a_recipe_for_labels_is_scored_in_the_regions_of_the_data_set(folder):
     small = ["3d_fullres.patch_size=16,16,16", "3d_fullres.network.features=4,8,8", "training.mirror_axes=[]"]
-    setting = replace(setting, plan=apply_settings(setting.plan, small))
+    setting = setting_of(folder, "3d_fullres", settings=small, device="cpu", threads=1)
     budget = Budget(seconds=None, iterations=1, seed=0)
     table = compare(setting, [("3d_fullres", "isensee2017"), ("3d_fullres", None)], folds=["0"], budget=budget)
     assert [row.failed for row in table.rows] == [None, None]
     assert set(table.rows[0].scores) == set(table.rows[1].scores) == {"WT", "TC", "ET"}
+    wanted = wanted_row(setting, "3d_fullres", recipe=None, folds=["0"], budget=budget)
+    trained = open_model(folder.models / f"benchmark_{digest(wanted)}")
+    assert trained.configuration.patch_size == (16, 16, 16)
+    assert trained.configuration.network.features == (4, 8, 8)
+    assert trained.plan.training.mirror_axes == ()
