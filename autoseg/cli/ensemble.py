@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoseg.cli.console import bars, command_line, end_with_failures, print_json_line
-from autoseg.cli.folds import numbers
+from autoseg.cli.folds import numbers, words
+from autoseg.cli.to_review import show_review
 
 if TYPE_CHECKING:
     from autoseg.prediction.combined import EnsembleReport
@@ -29,6 +30,16 @@ def ensemble(
         typer.Option(help="Correct label maps as autoseg_select chose: a selection.json, or a data set.", metavar="NAME"),
     ] = None,
     workspace: Annotated[Path | None, typer.Option("-w", "--workspace", help="Where that data set lies.")] = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Write the mean as CASE_probabilities.nii.gz, a volume for each class.")
+    ] = False,
+    classes: Annotated[
+        list[str] | None, typer.Option(help="Probabilities of these classes or regions, by name or value.", metavar="NAMES")
+    ] = None,
+    uncertainty: Annotated[
+        bool,
+        typer.Option("--uncertainty", help="Write CASE_entropy.nii.gz, CASE_variance.nii.gz and uncertainty.csv as well."),
+    ] = False,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave cases that were averaged from the same members before.")
     ] = False,
@@ -38,6 +49,7 @@ def ensemble(
     """Average the probabilities of earlier predictions of the same images; the order of the folders does not matter."""
     counted = numbers("--weights", weights)
     rules = _rules(selection, workspace)
+    from autoseg.prediction.beside import Beside
     from autoseg.prediction.combining import combine
 
     report = combine(
@@ -45,6 +57,7 @@ def ensemble(
         output,
         weights=counted,
         rules=rules,
+        beside=Beside(probabilities or bool(classes), tuple(words(classes)), uncertainty),
         skip_existing=skip_existing,
         progress=bars(quiet or as_json),
         on_case=(lambda case: print_json_line(case.model_dump(mode="json"))) if as_json else None,
@@ -77,6 +90,7 @@ def _show(report: "EnsembleReport", output: Path) -> None:
         console.print(f"{member.share:.3f}  {member.folder}  ({models}, folds {', '.join(member.folds)})", markup=False)
     for rule in report.rules:
         console.print(f"corrected: {rule}", markup=False)
+    show_review(report, console)
     console.print(f"{report.seconds:.1f} s")
 
 

@@ -8,11 +8,10 @@ import typer
 from autoseg.cli.console import bars, command_line, end_with_failures, print_json_line
 from autoseg.cli.folds import fold_names, numbers, words
 from autoseg.cli.model_choice import chosen_models
+from autoseg.cli.to_review import show_review
 from autoseg.errors import PredictionError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from autoseg.prediction.report import CasePrediction, PredictionReport
 
 
@@ -161,7 +160,7 @@ def _show(report: "PredictionReport", output: Path) -> None:
     for case in report.cases:
         if case.absent:
             console.print(f"{case.id}: predicted without {', '.join(case.absent)}, which the case lacks", markup=False)
-    _show_review(report, console)
+    show_review(report, console)
     stages = {
         name: sum(case.seconds.get(name, 0.0) for case in report.cases if not case.skipped) for name in _stages(report)
     }
@@ -169,14 +168,6 @@ def _show(report: "PredictionReport", output: Path) -> None:
         f"{report.seconds:.1f} s ({', '.join(f'{name} {seconds:.1f}' for name, seconds in stages.items())}), "
         f"{report.precision} on {report.device}, {', '.join(report.configurations)}, folds {', '.join(report.folds)}"
     )
-
-
-def _show_review(report: "PredictionReport", console: "Console") -> None:
-    """The cases to look at, the least sure first."""
-    for name, told in report.review.items():
-        console.print(f"review {name}: {'; '.join(told)}", markup=False)
-    if report.review:
-        console.print(f"{len(report.review)} of {len(report.cases)} cases to look at, the least sure first", markup=False)
 
 
 def _stages(report: "PredictionReport") -> list[str]:

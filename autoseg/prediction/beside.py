@@ -41,6 +41,12 @@ def channel_names(labels: LabelScheme) -> tuple[str, ...]:
     return tuple(one.name for one in (labels.regions if labels.target == "regions" else labels.labels))
 
 
+def kept_classes(beside: Beside, labels: LabelScheme) -> tuple[str, ...]:
+    """What the volumes of the probabilities stand for, in their order; empty where none are kept."""
+    names = channel_names(labels)
+    return tuple(names[index] for index in chosen_channels(beside.classes, labels)) if beside.probabilities else ()
+
+
 def scheme_text(labels: LabelScheme) -> str:
     """A class scheme in a few words: what the outputs are called, and the values that a label map of it holds."""
     names = ", ".join(f"{label.name}={label.value}" for label in labels.labels)

@@ -11,19 +11,15 @@ import torch
 
 from autoseg.data.dataset import Case
 from autoseg.data.image import Geometry
-from autoseg.data.readers import write_labels
 from autoseg.errors import AutosegError
 from autoseg.prediction.absent import read_present
 from autoseg.prediction.beside import NOTHING, Beside
-from autoseg.prediction.files import ENTROPY, PROBABILITIES, VARIANCE
 from autoseg.prediction.inputs import prediction_ending
-from autoseg.prediction.map_files import write_maps
-from autoseg.prediction.postprocessing import Rule, corrected
+from autoseg.prediction.postprocessing import Rule
 from autoseg.prediction.predictor import Prediction, Predictor
 from autoseg.prediction.report import CasePrediction
 from autoseg.prediction.thresholds import thresholds_of
-from autoseg.prediction.uncertainty import described
-from autoseg.prediction.volumes import volumes_ml
+from autoseg.prediction.writing import write_case
 from autoseg.preprocessing.case import Prepared
 from autoseg.progress import SILENT, Progress
 
@@ -127,28 +123,15 @@ class CaseJob:
         absent: tuple[str, ...] = (),
     ) -> CasePrediction:
         """Write what was found on the grid of the image; the report of the case. `seconds` are of what was done before."""
-        start = time.monotonic()
-        labels = corrected(found.labels, self.rules, scheme=self.predictor.labels, spacing_mm=geometry.spacing_mm)
-        file, scheme = label_file(self.output, case), self.predictor.labels
-        write_labels(file, labels, geometry)
-        maps = write_maps(found.maps, self.output, case.id, labels=scheme, geometry=geometry)
-        sure = None
-        if found.tally is not None and found.maps.entropy is not None:
-            sure = described(found.tally, labels, found.maps.entropy, labels=scheme, geometry=geometry)
-        taken = {**(seconds or {}), **found.seconds, "write": time.monotonic() - start}
-        return CasePrediction(
-            id=case.id,
-            file=file.name,
-            probabilities=maps.get(PROBABILITIES),
-            entropy=maps.get(ENTROPY),
-            variance=maps.get(VARIANCE),
-            uncertainty=sure,
-            skipped=False,
-            seconds={name: round(value, 3) for name, value in taken.items()},
-            volumes_ml=volumes_ml(labels, self.predictor.labels, geometry),
-            way=found.way,
+        return write_case(
+            case.id,
+            label_file(self.output, case),
+            found,
+            geometry,
+            scheme=self.predictor.labels,
+            rules=self.rules,
+            seconds=seconds or {},
             absent=absent,
-            error=None,
         )
 
 

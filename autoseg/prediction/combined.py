@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from autoseg.artefacts import FROZEN, load
 from autoseg.data.labels import LabelScheme
@@ -34,14 +34,18 @@ class EnsembleReport(BaseModel):
     """What was averaged, and each case. Members stand in the order of their digests, whatever order they were given in.
 
     `made_from` maps "members" to a digest of all their digests and shares, `rules` say how label maps were corrected.
+    `classes` are the volumes of the probabilities in their order (empty where they were not asked for). `review` gives the
+    reasons why a case should be looked at.
     """
 
     model_config = FROZEN
     members: tuple[EnsembleMember, ...]
     labels: LabelScheme
     rules: tuple[str, ...]
+    classes: tuple[str, ...] = ()
     seconds: float
     cases: tuple[CasePrediction, ...]
+    review: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     made_from: dict[str, str]
 
     @property
@@ -146,7 +150,7 @@ def case_ids(sources: Sequence[Source]) -> list[str]:
     return sorted(set.union(*ids))
 
 
-def empty_report(sources: Sequence[Source], rules: Sequence[Rule]) -> EnsembleReport:
+def empty_report(sources: Sequence[Source], rules: Sequence[Rule], classes: tuple[str, ...] = ()) -> EnsembleReport:
     """The report before the first case."""
     made_from = " ".join(f"{source.digest} {source.share!r}" for source in sources)
     return EnsembleReport(
@@ -162,18 +166,25 @@ def empty_report(sources: Sequence[Source], rules: Sequence[Rule]) -> EnsembleRe
         ),
         labels=sources[0].report.labels,
         rules=tuple(str(rule) for rule in rules),
+        classes=classes,
         seconds=0.0,
         cases=(),
         made_from={"members": hashlib.sha256(made_from.encode()).hexdigest()[:16]},
     )
 
 
-def earlier_cases(output: Path, report: EnsembleReport) -> dict[str, CasePrediction]:
-    """The cases that an earlier run has written from the same members with the same rules, by id."""
+def earlier_cases(output: Path, report: EnsembleReport) -> tuple[dict[str, CasePrediction], EnsembleReport]:
+    """The cases that an earlier run has written from the same members with the same rules, by id.
+
+    Where probabilities are wanted, it wrote those of the same classes. The report says which are there.
+    """
     try:
         found = load(EnsembleReport, output / ENSEMBLE_FILE, remake="autoseg_ensemble")
     except ArtefactError:
-        return {}
+        return {}, report
     if (found.made_from, found.rules) != (report.made_from, report.rules):
-        return {}
-    return {case.id: case for case in found.cases if case.error is None}
+        return {}, report
+    if report.classes and report.classes != found.classes:
+        return {}, report
+    whole = {case.id: case for case in found.cases if case.error is None}
+    return whole, report.model_copy(update={"classes": found.classes})

@@ -1,22 +1,18 @@
-"""The mean of the probabilities that earlier runs have saved, and the label maps that it speaks for."""
+"""The mean of the probabilities that earlier runs have saved, the label maps that it speaks for, and how sure it is."""
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from autoseg.artefacts import refuse_unwritable, save
 from autoseg.data.dataset import Case
-from autoseg.data.formats.nifti import VoxelStream
-from autoseg.data.image import Geometry, compare_grids
-from autoseg.data.labels import LabelScheme
-from autoseg.data.readers import read_header, voxel_stream, write_labels
-from autoseg.errors import AutosegError, PredictionError
-from autoseg.prediction.agreeing import ONE, agreed
+from autoseg.data.readers import read_header
+from autoseg.errors import AutosegError
+from autoseg.prediction.beside import NOTHING, Beside, kept_classes
 from autoseg.prediction.case_job import failed
 from autoseg.prediction.combined import (
     ENSEMBLE_FILE,
@@ -27,14 +23,16 @@ from autoseg.prediction.combined import (
     empty_report,
     open_sources,
 )
-from autoseg.prediction.map_files import is_whole
-from autoseg.prediction.maps import LEVELS
-from autoseg.prediction.postprocessing import Rule, corrected, values_of
+from autoseg.prediction.files import UNCERTAINTY_FILE
+from autoseg.prediction.map_files import is_whole, wanted_kinds
+from autoseg.prediction.postprocessing import Rule, values_of
+from autoseg.prediction.predictor import Prediction
 from autoseg.prediction.report import CasePrediction
-from autoseg.prediction.volumes import volumes_ml
+from autoseg.prediction.review import review_of, write_table
+from autoseg.prediction.saved import SavedCase, beside_of, decided
+from autoseg.prediction.thresholds import thresholds_of
+from autoseg.prediction.writing import write_case
 from autoseg.progress import SILENT, Progress
-
-VOXELS_AT_A_TIME = 2**21
 
 
 def combine(
@@ -43,20 +41,22 @@ def combine(
     *,
     weights: Sequence[float] | None = None,
     rules: Sequence[Rule] = (),
+    beside: Beside = NOTHING,
     skip_existing: bool = False,
     progress: Progress = SILENT,
     on_case: Callable[[CasePrediction], None] | None = None,
 ) -> EnsembleReport:
     """Average the probabilities in `folders` (of `autoseg_predict --probabilities`) and write label maps to `output`.
 
-    `weights` are one for each folder. Neither the label maps nor the digest of the ensemble depend, in any bit, on the
-    order of the folders. `rules` correct the label maps. One case after the other is streamed: memory holds about ten bytes
-    a voxel, whatever the number of classes and members. A case that is not in all folders, or that cannot be averaged, is
-    noted in the report and does not stop the others. With `skip_existing` those are left whose label maps are whole and
-    come from the same members. The report is also written to `output`/ensemble.json.
+    `weights` are one for each folder. Neither what is written nor the digest of the ensemble depend, in any bit, on the
+    order of the folders. `rules` correct the label maps. `beside` asks for the mean probabilities, and for uncertainty with
+    the folders as members, in the files that `autoseg_predict` has for them. One case after the other is streamed: memory
+    holds about ten bytes a voxel, whatever the number of classes and members. A case that is not in all folders, or that
+    cannot be averaged, is noted in the report and does not stop the others. With `skip_existing` those are left whose files
+    are whole and come from the same members. The report is also written to `output`/ensemble.json.
 
     Raises PredictionError where folders hold different classes, where none of their cases is in all of them, and for
-    weights that do not fit; UnknownNameError for a rule about something else.
+    weights that do not fit; UnknownNameError for a rule or a class that the folders do not have.
     """
     start, output = time.monotonic(), Path(output)
     sources = open_sources(folders, weights, output=output)
@@ -64,120 +64,56 @@ def combine(
     for rule in rules:
         values_of(rule.structure, labels)
     ids = case_ids(sources)
-    report = empty_report(sources, rules)
+    thresholds_of(rules, labels)
+    report = empty_report(sources, rules, kept_classes(beside, labels))
     refuse_unwritable(output, remedy="Choose another folder with -o DIR.")
-    known = earlier_cases(output, report) if skip_existing else {}
+    known, report = earlier_cases(output, report) if skip_existing else ({}, report)
+    kinds, job = wanted_kinds(beside, has_variance=True), _Job(sources, output, rules, beside)
     done: dict[str, CasePrediction] = {}
     for id_ in progress.track(ids, description="averaging", total=len(ids)):
         before = known.get(id_)
-        if before is not None and is_whole(before, output):
+        if before is not None and is_whole(before, output, kinds):
             done[id_] = before.model_copy(update={"skipped": True})
         else:
-            done[id_] = _combined(id_, sources, output, rules)
+            done[id_] = job.done(id_)
         if on_case is not None:
             on_case(done[id_])
         seconds = round(time.monotonic() - start, 3)
         report = report.model_copy(update={"cases": tuple(done.values()), "seconds": seconds})
         save(report, output / ENSEMBLE_FILE)
+    if beside.uncertainty:
+        report = report.model_copy(update={"review": review_of(report.cases)})
+        save(report, output / ENSEMBLE_FILE)
+        write_table(report.cases, output / UNCERTAINTY_FILE)
     return report
 
 
-def _combined(id_: str, sources: Sequence[Source], output: Path, rules: Sequence[Rule]) -> CasePrediction:
-    """The label map of a case, written, and its report; or the failure to report."""
-    start = time.monotonic()
-    try:
-        labels = sources[0].report.labels
-        values, geometry = _label_map(id_, sources, labels)
-        middle = time.monotonic()
-        values = corrected(values, rules, scheme=labels, spacing_mm=geometry.spacing_mm)
-        name = sources[0].label_file(id_).name
-        write_labels(output / name, values, geometry)
-    except (AutosegError, MemoryError) as error:
-        return failed(Case(id=id_, images=()), error)
-    seconds = {"average": round(middle - start, 3), "write": round(time.monotonic() - middle, 3)}
-    volumes = volumes_ml(values, labels, geometry)
-    return CasePrediction(
-        id=id_,
-        file=name,
-        probabilities=None,
-        skipped=False,
-        seconds=seconds,
-        volumes_ml=volumes,
-        way=None,
-        error=None,
-    )
+@dataclass(frozen=True)
+class _Job:
+    """What is done to each case."""
 
+    sources: Sequence[Source]
+    output: Path
+    rules: Sequence[Rule]
+    beside: Beside
 
-def _label_map(id_: str, sources: Sequence[Source], labels: LabelScheme) -> tuple[NDArray[np.integer], Geometry]:
-    """The on-disk values (z, y, x) that the mean probabilities of a case speak for, and their grid."""
-    files = [source.probability_file(id_) for source in sources]
-    with ExitStack() as stack:
-        streams = [stack.enter_context(voxel_stream(file)) for file in files]
-        for file, stream in zip(files, streams, strict=True):
-            _refuse_other_content(file, stream, labels)
-            _refuse_other_grid(files[0], streams[0], file, stream)
-        classes = _classes(streams, [source.share for source in sources], labels)
-    shape = streams[0].header.geometry.shape
-    # The label map's own header: that of a two-dimensional file with several volumes is another.
-    geometry = read_header(sources[0].label_file(id_)).geometry
-    return labels.decode(classes.reshape(shape)), geometry
+    def done(self, id_: str) -> CasePrediction:
+        """The files of a case, written, and its report; or the failure to report."""
+        try:
+            found = self._averaged(id_)
+            # The label map's own header: that of a two-dimensional file with several volumes is another.
+            before = self.sources[0].label_file(id_)
+            geometry = read_header(before).geometry
+            file, scheme = self.output / before.name, self.sources[0].report.labels
+            return write_case(id_, file, found, geometry, scheme=scheme, rules=self.rules)
+        except (AutosegError, MemoryError) as error:
+            return failed(Case(id=id_, images=()), error)
 
-
-def _classes(streams: Sequence[VoxelStream], shares: Sequence[float], labels: LabelScheme) -> NDArray[np.integer]:
-    """The classes (voxel) of the mean; files hold one channel after the other, so the best one so far is kept."""
-    count = int(np.prod(streams[0].header.geometry.shape))
-    if labels.target == "regions":
-        return _painted(streams, shares, labels, count)
-    best = torch.full((count,), -1, dtype=torch.int32)
-    classes = torch.zeros(count, dtype=torch.int16)
-    for channel in range(labels.output_channels):
-        for part in _parts(count):
-            mean = _mean(streams, shares, part)
-            is_better = mean > best[part]
-            classes[part].masked_fill_(is_better, channel)
-            best[part] = torch.maximum(best[part], mean)
-    return classes.numpy()
-
-
-def _painted(
-    streams: Sequence[VoxelStream], shares: Sequence[float], labels: LabelScheme, count: int
-) -> NDArray[np.integer]:
-    """The classes (voxel) of regions that are more likely than not."""
-    masks = np.zeros((labels.output_channels, -(-count // 8)), dtype=np.uint8)  # a bit for each voxel
-    for region in range(labels.output_channels):
-        for part in _parts(count):
-            inside = _mean(streams, shares, part) > ONE // 2
-            masks[region, part.start // 8 : -(-part.stop // 8)] = np.packbits(inside.numpy())
-    classes = np.empty(count, dtype=np.int16)
-    for part in _parts(count):
-        bits = masks[:, part.start // 8 : -(-part.stop // 8)]
-        classes[part] = labels.paint(np.unpackbits(bits, axis=1, count=part.stop - part.start).astype(bool))
-    return classes
-
-
-def _parts(count: int) -> list[slice]:
-    return [slice(start, min(start + VOXELS_AT_A_TIME, count)) for start in range(0, count, VOXELS_AT_A_TIME)]
-
-
-def _mean(streams: Sequence[VoxelStream], shares: Sequence[float], part: slice) -> torch.Tensor:
-    """The mean of the next voxels of all members, as whole numbers; see `agreed`."""
-    codes = [stream.take(part.stop - part.start).astype(np.float32) for stream in streams]
-    return agreed([torch.from_numpy(one) / LEVELS for one in codes], shares)
-
-
-def _refuse_other_content(file: Path, stream: VoxelStream, labels: LabelScheme) -> None:
-    channels, wanted = stream.header.channels, labels.output_channels
-    if channels != wanted or stream.kind != np.uint16 or abs(stream.slope * LEVELS - 1) > 1e-3:
-        raise PredictionError(
-            f"{file}: found {channels} volumes of {stream.kind.name} with a slope of {stream.slope:.3g}; expected {wanted} "
-            f"of uint16 with 1/{LEVELS}, as autoseg_predict --probabilities writes them. Predict the case again."
-        )
-
-
-def _refuse_other_grid(first: Path, expected: VoxelStream, file: Path, stream: VoxelStream) -> None:
-    for mismatch in compare_grids(expected.header.geometry, stream.header.geometry):
-        if not mismatch.is_drift:
-            raise PredictionError(
-                f"{mismatch.field} of {file} is {mismatch.second}, but that of {first} is {mismatch.first}. Only "
-                "predictions of the same image can be averaged."
-            )
+    def _averaged(self, id_: str) -> Prediction:
+        start, labels = time.monotonic(), self.sources[0].report.labels
+        files = tuple(source.probability_file(id_) for source in self.sources)
+        case = SavedCase(files, tuple(source.share for source in self.sources), labels)
+        classes = decided(case, thresholds_of(self.rules, labels))
+        maps, tally = beside_of(case, classes, self.beside, folder=self.output)
+        values: NDArray[np.integer] = labels.decode(classes.reshape(case.shape))
+        return Prediction(values, {"average": time.monotonic() - start}, None, maps, tally)

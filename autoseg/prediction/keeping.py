@@ -42,7 +42,7 @@ class Keeper:
         self._shares = shares
         self._member_shares = [share / max(1, n) for share, n in zip(shares, voices, strict=True) for _ in range(max(1, n))]
         members = len(self._member_shares)
-        self.maps = empty_maps(beside, labels, placement, has_variance=members > 1, folder=folder)
+        self.maps = empty_maps(beside, labels, placement.original_shape, has_variance=members > 1, folder=folder)
         self.tally = Tally(labels, members=members) if beside.uncertainty else None
 
     def take(self, within: Slab, scores: Sequence[Tensor], classes: NDArray[np.integer]) -> None:

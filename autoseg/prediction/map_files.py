@@ -9,6 +9,7 @@ from autoseg.data.image import Geometry
 from autoseg.data.labels import LabelScheme
 from autoseg.data.readers import read_labels, voxel_stream, write_codes
 from autoseg.errors import AutosegError
+from autoseg.prediction.beside import Beside
 from autoseg.prediction.files import ENTROPY, PROBABILITIES, VARIANCE, map_file
 from autoseg.prediction.maps import Maps
 from autoseg.prediction.report import CasePrediction
@@ -31,6 +32,14 @@ def write_maps(maps: Maps, folder: Path, case_id: str, *, labels: LabelScheme, g
             write_codes(path, codes if codes.ndim == 4 else np.asarray(codes)[None], geometry, largest=largest)
             written[kind] = path.name
     return written
+
+
+def wanted_kinds(beside: Beside, *, has_variance: bool) -> list[str]:
+    """The kinds of maps that a case is to have."""
+    kinds = [PROBABILITIES] if beside.probabilities else []
+    if beside.uncertainty:
+        kinds += [ENTROPY, VARIANCE] if has_variance else [ENTROPY]
+    return kinds
 
 
 def is_whole(case: CasePrediction, folder: Path, kinds: Sequence[str] = ()) -> bool:

@@ -15,7 +15,6 @@ from torch import Tensor
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import WorkspaceError
 from autoseg.prediction.beside import Beside, chosen_channels
-from autoseg.preprocessing.case import Placement
 
 LEVELS = 65535
 """The largest code: it stands for the largest value of its map, 0 for 0. A step is 1.5e-5 of a probability."""
@@ -39,13 +38,12 @@ NO_MAPS = Maps()
 
 
 def empty_maps(
-    beside: Beside, labels: LabelScheme, placement: Placement, *, has_variance: bool, folder: Path | None = None
+    beside: Beside, labels: LabelScheme, shape: Sequence[int], *, has_variance: bool, folder: Path | None = None
 ) -> Maps:
-    """Maps that say, so far, that there is nothing but background, and no doubt about it.
+    """Maps on a grid (z, y, x) that say, so far, that there is nothing but background, and no doubt about it.
 
     They lie in memory, or in files without a name in `folder`, which are gone with the maps.
     """
-    shape = placement.original_shape
     found = Maps(
         probabilities=_zeros((len(chosen_channels(beside.classes, labels)), *shape), folder)
         if beside.probabilities

@@ -52,12 +52,12 @@ class Prediction:
     """Label values (z, y, x) on the grid of the image, as the data set has them on disk.
 
     `maps` and `tally` hold what was asked for beside them; `seconds` says how long each stage took, `way` how memory was
-    kept small.
+    kept small (None where no network was run).
     """
 
     labels: NDArray[np.integer]
     seconds: dict[str, float]
-    way: str
+    way: str | None
     maps: Maps = NO_MAPS
     tally: Tally | None = None
 

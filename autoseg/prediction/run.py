@@ -9,16 +9,15 @@ from typing import Literal
 
 from autoseg.artefacts import refuse_unwritable, save
 from autoseg.data.dataset import Case
-from autoseg.data.labels import LabelScheme
 from autoseg.data.readers import is_image
 from autoseg.errors import PredictionError
-from autoseg.prediction.beside import Beside, channel_names, chosen_channels
+from autoseg.prediction.beside import Beside, chosen_channels, kept_classes
 from autoseg.prediction.case_job import CaseJob
 from autoseg.prediction.channels import cases_by_channel
 from autoseg.prediction.ensemble import Ensemble, open_ensemble
-from autoseg.prediction.files import ENTROPY, PROBABILITIES, UNCERTAINTY_FILE, VARIANCE
+from autoseg.prediction.files import UNCERTAINTY_FILE
 from autoseg.prediction.inputs import find_cases, refuse_missing
-from autoseg.prediction.map_files import is_whole
+from autoseg.prediction.map_files import is_whole, wanted_kinds
 from autoseg.prediction.postprocessing import Rule
 from autoseg.prediction.predictor import Predictor
 from autoseg.prediction.report import REPORT_FILE, CasePrediction, PredictionReport, earlier_report, new_report
@@ -162,14 +161,8 @@ def _report(ensemble: Ensemble, predictor: Predictor, order: Order) -> Predictio
         model_digest=ensemble.digest,
         notes=[*ensemble.notes, *_on_uncertainty(order.beside, predictor)],
         rules=[str(rule) for rule in order.rules],
-        classes=_classes(order.beside, predictor.labels),
+        classes=kept_classes(order.beside, predictor.labels),
     )
-
-
-def _classes(beside: Beside, labels: LabelScheme) -> tuple[str, ...]:
-    """What the volumes of the probabilities stand for, in their order."""
-    names = channel_names(labels)
-    return tuple(names[index] for index in chosen_channels(beside.classes, labels)) if beside.probabilities else ()
 
 
 def _on_uncertainty(beside: Beside, predictor: Predictor) -> list[str]:
@@ -193,8 +186,6 @@ def _earlier(
     found = earlier_report(order.output, report)
     if order.beside.probabilities and found.classes != report.classes:
         return {}, report
-    wanted = [PROBABILITIES] if order.beside.probabilities else []
-    if order.beside.uncertainty:
-        wanted += [ENTROPY, VARIANCE] if predictor.apart else [ENTROPY]
+    wanted = wanted_kinds(order.beside, has_variance=predictor.apart is not None)
     whole = {case.id: case for case in found.cases if case.error is None and is_whole(case, order.output, wanted)}
     return whole, report.model_copy(update={"classes": found.classes})

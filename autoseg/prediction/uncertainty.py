@@ -53,6 +53,23 @@ def variance(members: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
     return as_probabilities(agreed([(member - mean) ** 2 for member in members], shares)).amax(dim=0)
 
 
+class Doubt:
+    """Entropy and variance of voxels whose output channels come one after the other, so that no two are held together."""
+
+    def __init__(self, labels: LabelScheme, count: int) -> None:
+        self._labels = labels
+        self.entropy = torch.zeros(count)
+        self.variance = torch.zeros(count)
+
+    def add(self, part: slice, mean: Tensor, members: Sequence[Tensor], shares: Sequence[float]) -> None:
+        """Take in the `mean` (voxel) of a channel in some of the voxels, and the probabilities of each member there."""
+        bits = entropy_bits(mean[None], self._labels)
+        so_far = self.entropy[part]
+        self.entropy[part] = so_far + bits if self._labels.target == "labels" else torch.maximum(so_far, bits)
+        spread = variance([member[None] for member in members], shares)
+        self.variance[part] = torch.maximum(self.variance[part], spread)
+
+
 @dataclass(frozen=True)
 class Structure:
     """A region, or a foreground label where there are none: its classes, and the output channels it is the sum of."""
@@ -88,12 +105,23 @@ class Tally:
 
     def add(self, classes: NDArray[np.integer], mean: Tensor, members: Sequence[Tensor]) -> None:
         """Take in the `classes` (...) decided, the `mean` probabilities (output channel, ...), and those of each member."""
-        self.found += self._voxels(classes)
+        self.count(classes)
         for index, member in enumerate(members):
-            self.members[index] += self._voxels(decide(member, self._labels, threshold=0.5))
+            self.count(decide(member, self._labels, threshold=0.5), member=index)
         decided = torch.from_numpy(classes.astype(np.int16)).to(mean.device)
         for value in np.unique(classes):
             self.sums[value] += mean[:, decided == int(value)].sum(dim=1, dtype=torch.float64).cpu().numpy()
+
+    def count(self, classes: NDArray[np.integer], *, member: int | None = None) -> None:
+        """Take in the `classes` (...) that a member finds alone; without one, those decided together."""
+        counts = np.bincount(classes.ravel(), minlength=len(self._labels.labels))
+        target = self.found if member is None else self.members[member]
+        target += [counts[list(structure.classes)].sum() for structure in self._structures]
+
+    def add_channel(self, channel: int, classes: NDArray[np.integer], mean: Tensor) -> None:
+        """Take in the `mean` probabilities (...) of an output channel where `classes` (...) were decided."""
+        weights = mean.double().cpu().numpy().ravel()
+        self.sums[:, channel] += np.bincount(classes.ravel(), weights=weights, minlength=len(self.sums))
 
     def expected_dice(self) -> list[float | None]:
         """The Dice of each structure of the label map that its probabilities let expect; None where the map has none of it.
@@ -106,10 +134,6 @@ class Tally:
     def _expected(self, structure: Structure, count: int) -> float | None:
         by_class = self.sums[:, list(structure.channels)].sum(axis=1)
         return float(2 * by_class[list(structure.classes)].sum() / (count + by_class.sum())) if count else None
-
-    def _voxels(self, classes: NDArray[np.integer]) -> NDArray[np.int64]:
-        counts = np.bincount(classes.ravel(), minlength=len(self._labels.labels))
-        return np.array([counts[list(structure.classes)].sum() for structure in self._structures], dtype=np.int64)
 
 
 def described(

@@ -27,8 +27,24 @@ def test_folders_are_averaged_with_weights_that_may_stand_before_them(tmp_path: 
     assert [json.loads(line)["skipped"] for line in lines] == [True, True]
 
 
+def test_probabilities_and_uncertainty_are_written_beside_and_cases_to_look_at_are_named(
+    tmp_path: Path, folders: list[Path]
+) -> None:
+    done = called(*folders, "-o", tmp_path / "out", "--classes", "bright", 9, "--uncertainty")
+    assert done.exit_code == 0, done.output
+    kinds = [f"case{index}_{kind}.nii.gz" for index in (0, 1) for kind in ("entropy", "probabilities", "variance")]
+    there = sorted(file.name for file in (tmp_path / "out").iterdir() if "_" in file.name)
+    assert there == kinds
+    assert (tmp_path / "out" / "uncertainty.csv").exists()
+    report = json.loads((tmp_path / "out" / "ensemble.json").read_text())
+    assert report["classes"] == ["bright", "brighter"]
+    assert [
+        line.split(":")[0].removeprefix("review ") for line in done.stdout.splitlines() if line.startswith("review")
+    ] == list(report["review"])
+
+
 def test_the_rules_of_a_selection_are_applied_when_asked_for(tmp_path: Path, folders: list[Path]) -> None:
-    rule = {"kind": "largest_component", "structure": "bright", "volume_ml": 0.0, "value": 0}
+    rule = {"kind": "largest_component", "structure": "bright", "volume_ml": 0.0, "value": 0, "probability": 0.5}
     selection = {
         "format": 1,
         "dataset": "Small",
@@ -64,6 +80,7 @@ def test_cases_that_fail_are_named_at_the_end_with_exit_code_2(tmp_path: Path) -
     [
         (("--weights", "1", "2"), "2 weights were given for 3 members"),
         (("--weights", "1", "2", "-1"), "found -1, expected numbers above 0"),
+        (("--classes", "brigt"), "Did you mean 'bright (4)'"),
         (("--selection", "nothing"), "unknown planned data set"),
     ],
 )

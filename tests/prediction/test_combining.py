@@ -1,5 +1,6 @@
 """Averaging probabilities that earlier runs have saved."""
 
+import csv
 import subprocess
 import sys
 from itertools import permutations
@@ -16,6 +17,7 @@ from autoseg.artefacts import load, save
 from autoseg.data.labels import Label, LabelScheme
 from autoseg.data.readers import read_labels, write_codes, write_labels
 from autoseg.errors import ArtefactError, PredictionError, UnknownNameError
+from autoseg.prediction.beside import Beside
 from autoseg.prediction.combined import EnsembleReport
 from autoseg.prediction.combining import combine
 from autoseg.prediction.postprocessing import Rule
@@ -25,7 +27,9 @@ from autoseg.prediction.settings import Settings
 from tests.prediction import small
 from tests.prediction.test_export import FOUR, NESTED
 from tests.prediction.test_predictor import image
+from tests.prediction.test_uncertainty import TWO
 
+ALL = Beside(probabilities=True, uncertainty=True)
 MEMBERS = {"A": "0", "B": "1", "C": "2"}
 
 
@@ -41,8 +45,12 @@ def members(tmp_path: Path, *, labels: LabelScheme = small.LABELS, cases: int = 
     return [tmp_path / name for name in MEMBERS]
 
 
+def mapped(folder: Path, kind: str, case: str = "case0") -> np.ndarray:
+    return nib.load(folder / f"{case}_{kind}.nii.gz").get_fdata()
+
+
 def probabilities(folder: Path, case: str = "case0") -> np.ndarray:
-    return nib.load(folder / f"{case}_probabilities.nii.gz").get_fdata()
+    return mapped(folder, "probabilities", case)
 
 
 def values(folder: Path, case: str = "case0") -> np.ndarray:
@@ -71,8 +79,10 @@ def test_the_order_of_folders_changes_no_bit(tmp_path: Path, scheme: LabelScheme
     written, digests = set(), set()
     for number, order in enumerate(permutations(range(3))):
         out = tmp_path / f"out{number}"
-        report = combine([folders[i] for i in order], out, weights=[weights[i] for i in order])
-        written.add((out / "case0.nii.gz").read_bytes())
+        report = combine([folders[i] for i in order], out, weights=[weights[i] for i in order], beside=ALL)
+        files = sorted(file for file in out.iterdir() if file.suffix != ".json")
+        assert len(files) == 5
+        written.add(tuple((file.name, file.read_bytes()) for file in files))
         digests.add((report.made_from["members"], tuple(member.share for member in report.members)))
     assert len(written) == len(digests) == 1
 
@@ -86,18 +96,99 @@ def test_regions_are_painted_where_the_mean_says_more_likely_than_not(tmp_path: 
     np.testing.assert_array_equal(values(tmp_path / "out")[clear], painted[clear])
 
 
-def test_it_is_what_predicting_with_all_members_at_once_gives(tmp_path: Path) -> None:
-    flat = small.plan(patch_size=(8, 8), spacing_mm=(1.0, 1.0), name="2d")
-    models = [small.write_small_model(tmp_path / "m1", small.plan()), small.write_small_model(tmp_path / "m2", flat)]
+@pytest.mark.parametrize("scheme", [small.LABELS, NESTED], ids=["labels", "regions"])
+def test_it_is_what_predicting_with_all_members_at_once_gives(tmp_path: Path, scheme: LabelScheme) -> None:
+    flat = small.plan(patch_size=(8, 8), spacing_mm=(1.0, 1.0), name="2d", labels=scheme)
+    deep = small.write_small_model(tmp_path / "m1", small.plan(labels=scheme))
+    models = [deep, small.write_small_model(tmp_path / "m2", flat)]
     small.write_nifti(tmp_path / "in" / "case0.nii.gz", small.scan(10, 11, 12))
     common = {"mirroring": False, "precision": "fp32", "device": "cpu"}
     for model in models:
         predict(tmp_path / "in", tmp_path / model.name / "out", models=[model], probabilities=True, **common)
-    combine([model / "out" for model in models], tmp_path / "out", weights=(2, 1))
-    predict(tmp_path / "in", tmp_path / "together", models=models, weights=(2, 1), **common)
-    assert (
-        values(tmp_path / "out") == values(tmp_path / "together")
-    ).mean() > 0.999  # but for the rounding of what is saved
+    combined = combine([model / "out" for model in models], tmp_path / "out", weights=(2, 1), beside=ALL)
+    wanted = {"probabilities": True, "uncertainty": True}
+    at_once = predict(tmp_path / "in", tmp_path / "together", models=models, weights=(2, 1), **wanted, **common)
+    # But for the rounding of what is saved:
+    assert (values(tmp_path / "out") == values(tmp_path / "together")).mean() > 0.999
+    assert combined.classes == at_once.classes
+    largest_slope = 16 * scheme.output_channels  # bits of entropy for a step where a probability is next to nothing
+    for kind, tolerance in (("probabilities", 1.01), ("variance", 3), ("entropy", largest_slope)):
+        first, second = mapped(tmp_path / "out", kind), mapped(tmp_path / "together", kind)
+        np.testing.assert_allclose(first, second, rtol=0, atol=tolerance / 65535)
+    for name, row in (at_once.cases[0].uncertainty or {}).items():
+        found = (combined.cases[0].uncertainty or {})[name]
+        assert found.model_dump() == pytest.approx(row.model_dump(), rel=1e-2, abs=2e-3)
+
+
+def test_a_tiny_ensemble_is_what_it_comes_to_by_hand(tmp_path: Path) -> None:
+    # Weights 3 and 1: in the first case the mean is 1, 0.8, 0.15, 0.15; voxels are 1 ml.
+    given = {"A": [[1, 1, 0, 0], [1, 0, 0, 0]], "B": [[1, 0.2, 0.6, 0.6], [0.3, 0, 0, 0]]}
+    folders = []
+    for seed, (name, rows) in enumerate(given.items()):
+        codes = [np.rint(65535 * np.array([[1 - p for p in row], row])).astype(np.uint16) for row in rows]
+        cases = {f"case{index}": one[:, None, None] for index, one in enumerate(codes)}
+        folders.append(kept(tmp_path / name, cases, labels=TWO, seed=seed, spacing_mm=(1.0, 10.0, 100.0)))
+    report = combine(folders, tmp_path / "out", weights=(3, 1), beside=ALL)
+    assert values(tmp_path / "out").ravel().tolist() == [7, 7, 0, 0]
+    for kind, expected in (
+        ("probabilities", [0, 0.2, 0.85, 0.85, 1, 0.8, 0.15, 0.15]),
+        ("entropy", [0, 0.721928, 0.609840, 0.609840]),
+        ("variance", [0, 0.12, 0.0675, 0.0675]),  # 3/4 * 1/4 * difference squared
+    ):
+        found = mapped(tmp_path / "out", kind).ravel(order="F")
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+    row = (report.cases[0].uncertainty or {})["thing"]
+    assert (row.volume_ml, row.members, row.found_by) == (2, 2, 2)
+    assert (row.volume_min_ml, row.volume_max_ml) == (2, 3)
+    assert row.volume_sd_ml == pytest.approx(0.5**0.5, abs=1e-6)
+    assert row.expected_dice == pytest.approx(2 * 1.8 / (2 + 1.8 + 0.3), abs=1e-4)
+    assert row.entropy_bits == pytest.approx(0.721928 / 2, abs=1e-4)
+    assert row.border_entropy_bits == pytest.approx((0.721928 + 0.609840) / 2, abs=1e-4)
+    assert report.review == {"case1": ("thing: found by 1 of 2 members",)}
+    with (tmp_path / "out" / "uncertainty.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["case"], line["rank"], line["review"]) for line in lines] == [("case0", "1", "no"), ("case1", "2", "yes")]
+    assert load(EnsembleReport, tmp_path / "out" / "ensemble.json", remake="") == report
+
+
+def test_only_what_was_asked_for_is_written_and_label_maps_are_the_same(tmp_path: Path) -> None:
+    folders = members(tmp_path, cases=1)
+    plain = combine(folders, tmp_path / "plain")
+    assert (plain.classes, plain.cases[0].probabilities, plain.cases[0].uncertainty) == ((), None, None)
+    some = combine(folders, tmp_path / "out", beside=Beside(probabilities=True, classes=("9", "bright")))
+    assert some.classes == ("bright", "brighter")
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "case0.nii.gz",
+        "case0_probabilities.nii.gz",
+        "ensemble.json",
+    ]
+    assert (tmp_path / "out" / "case0.nii.gz").read_bytes() == (tmp_path / "plain" / "case0.nii.gz").read_bytes()
+    mean = np.mean([probabilities(folder) for folder in folders], axis=0)
+    np.testing.assert_allclose(probabilities(tmp_path / "out"), mean[..., 1:], atol=0.51 / 65535)
+    before, after = (nib.load(one / "case0_probabilities.nii.gz") for one in (folders[0], tmp_path / "out"))
+    assert after.affine.tobytes() == before.affine.tobytes()
+    with pytest.raises(UnknownNameError, match="brigt"):
+        combine(folders, tmp_path / "wrong", beside=Beside(probabilities=True, classes=("brigt",)))
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_regions_are_painted_above_the_threshold_that_a_rule_names(tmp_path: Path) -> None:
+    folders = members(tmp_path, labels=NESTED, cases=1)
+    name = NESTED.regions[0].name
+    rule = Rule(kind="threshold", structure=name, probability=0.6)
+    combine(folders, tmp_path / "out", rules=[rule])
+    mean = np.moveaxis(np.mean([probabilities(folder) for folder in folders], axis=0), -1, 0)
+    limits = np.array([0.6] + [0.5] * (len(mean) - 1)).reshape(-1, 1, 1, 1)
+    clear = (np.abs(mean - limits) > 1e-5).all(axis=0)
+    painted = NESTED.decode(NESTED.paint(mean > limits))
+    np.testing.assert_array_equal(values(tmp_path / "out")[clear], painted[clear])
+    assert (painted != NESTED.decode(NESTED.paint(mean > 0.5))).any()
+    with pytest.raises(PredictionError, match="only regions have one"):
+        combine(
+            members(tmp_path / "labels", cases=1),
+            tmp_path / "wrong",
+            rules=[rule.model_copy(update={"structure": "bright"})],
+        )
 
 
 def test_rules_correct_the_mean_and_are_checked_before_anything_is_read(tmp_path: Path) -> None:
@@ -150,6 +241,12 @@ def test_what_is_there_is_skipped_when_it_is_whole_and_of_the_same_members(tmp_p
     assert skipped(folders) == [True, False]
     assert skipped(folders, weights=(2, 1, 1)) == [False, False]
     assert skipped(folders[:2]) == [False, False]
+    assert skipped(folders[:2], beside=ALL) == [False, False]
+    assert skipped(folders[:2], beside=ALL) == [True, True]
+    (out / "case0_variance.nii.gz").unlink()
+    assert skipped(folders[:2], beside=ALL) == [False, True]
+    assert skipped(folders[:2], beside=Beside(probabilities=True, classes=("bright",))) == [False, False]
+    assert skipped(folders[:2]) == [True, True]
 
 
 def test_other_classes_are_refused_naming_both(tmp_path: Path) -> None:
@@ -235,6 +332,7 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 import torch
+from autoseg.prediction.beside import Beside
 from autoseg.prediction.combining import combine
 from tests.prediction.test_combining import saved
 
@@ -247,7 +345,7 @@ def taken():
 def averaged_within(megabytes, shape, name):
     folders = [saved(folder / f"{name}{number}", shape, seed=number) for number in range(3)]
     resource.setrlimit(resource.RLIMIT_DATA, (taken() + megabytes * 2**20, resource.RLIM_INFINITY))
-    report = combine(folders, folder / name)
+    report = combine(folders, folder / name, beside=Beside(True, (), True))
     resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     return report
 
@@ -259,32 +357,47 @@ assert not report.failed, report.failed
 
 def saved(folder: Path, shape: tuple[int, int, int], *, seed: int) -> Path:
     """A folder as a prediction leaves it, with probabilities of one case that are drawn."""
-    geometry = image(np.zeros(shape, dtype=np.uint8)).geometry
-    case = CasePrediction(
-        id="case0",
-        file="case0.nii.gz",
-        probabilities="case0_probabilities.nii.gz",
-        skipped=False,
-        seconds={},
-        volumes_ml={},
-        way=None,
-        error=None,
-    )
-    names = [label.name for label in MANY.labels]
+    codes = np.random.default_rng(seed).integers(0, 1092, (len(MANY.labels), *shape), dtype=np.uint16)
+    return kept(folder, {"case0": codes}, labels=MANY, seed=seed)
+
+
+def kept(
+    folder: Path,
+    cases: dict[str, np.ndarray],
+    *,
+    labels: LabelScheme,
+    seed: int,
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> Path:
+    """A folder as a prediction leaves it, with these codes (channel, z, y, x) as the probabilities of each case."""
+    found = []
+    for name, codes in cases.items():
+        geometry = image(np.zeros(codes.shape[1:], dtype=np.uint8), spacing=spacing_mm).geometry
+        write_labels(folder / f"{name}.nii.gz", np.zeros(codes.shape[1:], dtype=np.uint8), geometry)
+        write_codes(folder / f"{name}_probabilities.nii.gz", codes, geometry, largest=1.0)
+        found.append(
+            CasePrediction(
+                id=name,
+                file=f"{name}.nii.gz",
+                probabilities=f"{name}_probabilities.nii.gz",
+                skipped=False,
+                seconds={},
+                volumes_ml={},
+                way=None,
+                error=None,
+            )
+        )
     report = new_report(
         Settings(),
         models=[folder],
         configurations=[],
         folds=[],
         channels=[],
-        labels=MANY,
+        labels=labels,
         model_digest=str(seed),
-        classes=names,
+        classes=[label.name for label in labels.labels],
     )
-    write_labels(folder / "case0.nii.gz", np.zeros(shape, dtype=np.uint8), geometry)
-    codes = np.random.default_rng(seed).integers(0, 1092, (len(names), *shape), dtype=np.uint16)
-    write_codes(folder / "case0_probabilities.nii.gz", codes, geometry, largest=1.0)
-    save(report.model_copy(update={"cases": (case,)}), folder / "prediction.json")
+    save(report.model_copy(update={"cases": tuple(found)}), folder / "prediction.json")
     return folder
 
 
