@@ -12,7 +12,7 @@ import torch
 from autoseg.errors import UnknownNameError, WorkspaceError
 from autoseg.prediction.beside import Beside, channel_names, chosen_channels
 from autoseg.prediction.maps import LEVELS, coded, decoded, empty_maps
-from tests.prediction.test_export import FOUR, NESTED, in_place
+from tests.prediction.test_export import FOUR, NESTED
 
 
 def test_codes_stand_for_their_values_to_half_a_step() -> None:
@@ -40,7 +40,7 @@ def test_an_unknown_class_is_answered_with_those_that_exist(wanted: str, message
 
 def test_background_is_certain_where_nothing_has_been_taken_in(tmp_path: Path) -> None:
     for folder in (None, tmp_path):
-        maps = empty_maps(Beside(True, ("0", "4")), FOUR, in_place((2, 3, 4)), has_variance=True, folder=folder)
+        maps = empty_maps(Beside(True, ("0", "4")), FOUR, (2, 3, 4), has_variance=True, folder=folder)
         assert maps.probabilities is not None
         assert maps.probabilities.reshape(2, -1).min(axis=1).tolist() == [LEVELS, 0]
         assert (maps.entropy, maps.variance) == (None, None)
@@ -49,7 +49,7 @@ def test_background_is_certain_where_nothing_has_been_taken_in(tmp_path: Path) -
 
 def test_maps_that_do_not_fit_on_the_disk_are_refused_before_a_network_runs(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match=r"no room for .* GiB while a case is predicted"):
-        empty_maps(Beside(True), FOUR, in_place((100_000, 100_000, 1000)), has_variance=False, folder=tmp_path)
+        empty_maps(Beside(True), FOUR, (100_000, 100_000, 1000), has_variance=False, folder=tmp_path)
 
 
 LIMITED = """
