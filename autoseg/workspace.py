@@ -84,9 +84,13 @@ class Workspace:
         """Names of the data sets that have a trained or imported model."""
         return sorted({file.parent.parent.parent.name for file in self.root.glob("*/models/*/model.json")})
 
+    def models_of(self, name: str) -> list[str]:
+        """Names of the trained or imported models of the data set called `name`."""
+        return sorted(file.parent.name for file in self.dataset(name).models.glob("*/model.json"))
+
     def holding(self, model: str) -> list[str]:
         """Names of the data sets that have a model called `model`."""
-        return [name for name in self.with_models() if (self.root / name / "models" / model / "model.json").is_file()]
+        return [name for name in self.with_models() if model in self.models_of(name)]
 
     def remember(self, name: str) -> None:
         """Make `name` the data set that commands without `-d` take."""

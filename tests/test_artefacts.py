@@ -93,7 +93,7 @@ def test_the_digest_changes_with_any_value_and_only_then():
 
 def test_an_error_of_writing_without_a_name_of_its_own_keeps_its_text(tmp_path):
     with (
-        pytest.raises(WorkspaceError, match=r"cannot be written \(10 requested and 3 written\)"),
+        pytest.raises(WorkspaceError, match=r"cannot be written \(10 requested and 3 written"),
         written_whole(tmp_path / "a"),
     ):
         raise OSError("10 requested and 3 written")  # as numpy says that the disk is full

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoseg.errors import PredictionError
+from autoseg.errors import PredictionError, unknown_name
 from autoseg.workspace import DatasetFolder, Workspace, open_workspace
 
 if TYPE_CHECKING:
@@ -31,14 +31,44 @@ def model_folders(
     """The model folders asked for; a workspace is needed only where some are not given as paths."""
     from autoseg.prediction.ensemble import choose_models, is_model_folder
 
-    folders = [Path(name) for name in names if is_model_folder(Path(name))]
-    if names and len(folders) == len(names) and not configurations:
-        return folders
-    folder = _dataset_folder(open_workspace(workspace), dataset, names=names)
-    chosen = choose_models(folder, names=names, configurations=configurations)
+    if names and not configurations and all(is_model_folder(Path(name)) for name in names):
+        return [Path(name) for name in names]
+    space = open_workspace(workspace)
+    named = [_located(space, name) for name in names]
+    folder = _dataset_folder(space, dataset, names=[name for name in named if not is_model_folder(Path(name))])
+    if dataset is None:
+        named = [_elsewhere(space, folder, name) for name in named]
+    chosen = choose_models(folder, names=named, configurations=configurations)
     if not names and not configurations:
         sys.stderr.write(f"taking {chosen[0].name} of {folder.path.name} (-d, -c and -m choose another)\n")
     return chosen
+
+
+def _located(space: Workspace, name: str) -> str:
+    """DATASET/MODEL as the path of its folder, any other name as it is."""
+    dataset, slash, model = name.partition("/")
+    if slash and dataset in space.with_models() and model in space.models_of(dataset):
+        return str(space.dataset(dataset).model(model))
+    return name
+
+
+def _elsewhere(space: Workspace, folder: DatasetFolder, name: str) -> str:
+    """A model that `folder` has not, but one other data set has, as the path of its folder.
+
+    Raises UnknownNameError for one that no data set has.
+    """
+    from autoseg.prediction.ensemble import is_model_folder
+
+    holding = space.holding(name) if "/" not in name else []
+    if is_model_folder(Path(name)) or folder.path.name in holding:
+        return name
+    if len(holding) > 1:
+        raise PredictionError(
+            f"{len(holding)} data sets have a model {name}: {', '.join(holding)}. Name it DATASET/{name}."
+        )
+    if not holding:
+        raise unknown_name("model", name, {model for held in space.with_models() for model in space.models_of(held)})
+    return str(space.dataset(holding[0]).model(name))
 
 
 def _dataset_folder(space: Workspace, dataset: str | None, *, names: list[str]) -> DatasetFolder:

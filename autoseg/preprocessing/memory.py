@@ -12,15 +12,15 @@ BYTES = 4
 OF_A_CHANNEL = 2
 """Volumes on the file's grid that each channel needs: as read, and as cropped and normalised."""
 
-BESIDE_SOURCE, BESIDE_RESAMPLED = 4, 3
-"""Further volumes on the file's grid, for labels, mask and a channel under way, and on the network's, for labels and for a
-channel while an axis is resampled."""
+BESIDE_SOURCE, BESIDE_RESAMPLED = 4, 4
+"""Further volumes on the file's grid, for labels, mask and a channel under way, and on the network's, for labels, their
+shares and a channel while an axis is resampled."""
 
 
 def case_bytes(geometry: Geometry, plan: Plan, configuration: Configuration) -> int:
     """The most memory that preprocessing a case of this `geometry` takes, in bytes.
 
-    (2 c + 4) n + (c + 3) m voxels in single precision: c channels on the n voxels of the file, of which cropping leaves all
+    (2 c + 4) n + (c + 4) m voxels in single precision: c channels on the n voxels of the file, of which cropping leaves all
     in the worst case, and on the m voxels that resampling makes of them.
     """
     channels = len(plan.channels)

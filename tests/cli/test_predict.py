@@ -7,7 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from autoseg.artefacts import save
+from autoseg.cli.model_choice import model_folders
 from autoseg.cli.predict import main
+from autoseg.errors import PredictionError, UnknownNameError
 from autoseg.workspace import open_workspace
 from tests.prediction import small
 
@@ -72,6 +74,27 @@ def test_uncertainty_names_the_cases_to_look_at(folders: Path) -> None:
     assert "cases to look at, the least sure first" in done.stdout
     assert (folders / "out" / "uncertainty.csv").exists()
     assert (folders / "out" / "a_entropy.nii.gz").exists()
+
+
+def test_models_of_several_data_sets_predict_together_by_their_names(tmp_path: Path) -> None:
+    space = open_workspace(tmp_path)
+    for dataset, model in (("First", "3d_fullres"), ("Second", "mine"), ("Third", "twin"), ("Fourth", "twin")):
+        file = space.dataset(dataset).model(model) / "model.json"
+        file.parent.mkdir(parents=True)
+        file.touch()
+
+    def found(*names: str, dataset: str | None = None) -> list[str]:
+        folders = model_folders(tmp_path, dataset, names=list(names), configurations=[])
+        return [f"{folder.parents[1].name}/{folder.name}" for folder in folders]
+
+    assert found("3d_fullres", "mine") == ["First/3d_fullres", "Second/mine"]
+    assert found("mine", "Third/twin") == ["Second/mine", "Third/twin"]
+    with pytest.raises(PredictionError, match=r"2 data sets have a model twin: Fourth, Third. Name it DATASET/twin"):
+        found("mine", "twin")
+    with pytest.raises(UnknownNameError, match=r"'mime'. Did you mean 'mine'[?] Known: 3d_fullres, mine, twin"):
+        found("3d_fullres", "mime")
+    with pytest.raises(UnknownNameError, match="unknown model 'mine'"):
+        found("mine", dataset="First")
 
 
 def test_a_model_folder_needs_no_workspace(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,9 @@ from autoseg.evaluation.surface_area import CORNERS, cell_codes, outline_lengths
 
 MASKS = arrays(bool, st.tuples(*[st.integers(1, 6)] * 3), elements=st.booleans())
 # The published implementation imports scipy from where it used to be.
+NO_DISTANCE = 0.00123
+"""Keeps a tolerance from being as good as equal to a distance, which rounding puts on either side."""
+
 PUBLISHED = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
 SPACINGS = st.tuples(*[st.floats(0.3, 6.0)] * 3)
 
@@ -73,6 +76,7 @@ def test_it_agrees_with_the_published_implementation(data, spacing, tolerance):
     first = data.draw(MASKS)
     second = data.draw(arrays(bool, first.shape))
     assume(first.any() and second.any())  # it cannot do with one empty under numpy 2
+    tolerance = round(tolerance, 2) + NO_DISTANCE
     wanted = metrics.compute_surface_distances(second, first, spacing)
     expected = metrics.compute_surface_dice_at_tolerance(wanted, tolerance)
     assert nsd(first, second, spacing, tolerance) == pytest.approx(expected, abs=1e-6)
@@ -84,6 +88,7 @@ def test_it_agrees_with_the_published_implementation(data, spacing, tolerance):
 def test_outlines_agree_with_the_published_implementation(first, second, height, tolerance):
     metrics = pytest.importorskip("surface_distance.metrics", reason="the published implementation is not installed")
     assume(first.any() and second.any())
+    height, tolerance = round(height, 2), round(tolerance, 2) + NO_DISTANCE
     wanted = metrics.compute_surface_distances(second[0], first[0], (height, 1.0))
     expected = metrics.compute_surface_dice_at_tolerance(wanted, tolerance)
     assert nsd(first, second, (999.0, height, 1.0), tolerance, is_flat=True) == pytest.approx(expected, abs=1e-6)

@@ -15,12 +15,12 @@ from tests.preprocessing.making import LABELS, configuration, geometry, plan
 def test_volumes_of_a_case_counted_by_hand():
     found = plan(configuration(spacing_mm=(1.0, 1.0, 0.5), channels=4))
     source = 10 * 20 * 30
-    assert case_bytes(geometry((10, 20, 30)), found, found.configurations["test"]) == 4 * (12 * source + 7 * 2 * source)
+    assert case_bytes(geometry((10, 20, 30)), found, found.configurations["test"]) == 4 * (12 * source + 8 * 2 * source)
 
 
 def test_slices_of_two_dimensions_keep_their_distance():
     found = plan(configuration(spacing_mm=(0.5, 0.5)))
-    assert case_bytes(geometry((10, 20, 30)), found, found.configurations["test"]) == 4 * 6000 * (6 + 4 * 4)
+    assert case_bytes(geometry((10, 20, 30)), found, found.configurations["test"]) == 4 * 6000 * (6 + 5 * 4)
 
 
 @pytest.mark.parametrize("channels", [1, 4])
