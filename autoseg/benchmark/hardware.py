@@ -23,6 +23,7 @@ from autoseg.losses import build_loss
 from autoseg.networks.unet import build_network
 from autoseg.planning.plan import TrainingSettings
 from autoseg.preprocessing.resampling import resample_image
+from autoseg.progress import SILENT, Progress
 from autoseg.training.allocator import kept_memory
 from autoseg.training.device import Precision, choose_device, choose_precision
 from autoseg.training.state import new_state
@@ -81,21 +82,25 @@ class HardwareReport(BaseModel):
     limits: tuple[str, ...]
 
 
-def measure_hardware(*, device: str = "auto", threads: int | None = None, folder: Path | None = None) -> HardwareReport:
+def measure_hardware(
+    *, device: str = "auto", threads: int | None = None, folder: Path | None = None, progress: Progress = SILENT
+) -> HardwareReport:
     """Measure this machine, in about a minute on a processor; patches are read from a file in `folder`."""
     if threads is not None:
         torch.set_num_threads(threads)
     where = choose_device(device)
     precision = choose_precision("auto", where)
     load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+    measured: dict[str, Callable[[], float]] = {
+        "training_steps": lambda: 1 / _training_s(where, precision),
+        "predicted_patches": lambda: 1 / _prediction_s(where, precision),
+        "loaded_patches": lambda: 1 / _loading_s(folder),
+        "exported_volumes": lambda: 1 / _export_s(),
+        "gflops": lambda: _gflops(where, precision),
+    }
     with kept_memory():
-        speeds = Speeds(
-            training_steps=1 / _training_s(where, precision),
-            predicted_patches=1 / _prediction_s(where, precision),
-            loaded_patches=1 / _loading_s(folder),
-            exported_volumes=1 / _export_s(),
-            gflops=_gflops(where, precision),
-        )
+        names = progress.track(measured, description="measuring", total=len(measured))
+        speeds = Speeds(**{name: measured[name]() for name in names})
     machine = this_machine(device=str(where), threads=torch.get_num_threads())
     references = recorded()
     return HardwareReport(

@@ -184,6 +184,7 @@ def hardware(
     ] = None,
     name: Annotated[str, typer.Option("--name", help="What it is called there.")] = "this machine",
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure training, prediction, loading and export on this machine beside recorded ones, and say what limits it."""
     from autoseg.benchmark.hardware import measure_hardware
@@ -191,7 +192,8 @@ def hardware(
     from autoseg.benchmark.report import hardware_lines
     from autoseg.workspace import open_workspace
 
-    found = measure_hardware(device=device, threads=threads, folder=open_workspace(workspace).root)
+    place = open_workspace(workspace).root
+    found = measure_hardware(device=device, threads=threads, folder=place, progress=bars(quiet or as_json))
     if record is not None:
         keep(found, record, name=name)
     show(found, hardware_lines, as_json=as_json)
