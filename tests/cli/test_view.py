@@ -12,7 +12,9 @@ import pytest
 from autoseg.viewer import niivue
 from tests.viewer.made_up import write_set
 
-PROGRAM = [sys.executable, "-c", "from autoseg.cli.view import main; main()"]
+HEARD = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+"""What runs in the background of a script is told to ignore Ctrl-C, and hands that on."""
+PROGRAM = [sys.executable, "-c", f"{HEARD}; from autoseg.cli.view import main; main()"]
 
 
 @pytest.fixture
