@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -11,7 +10,7 @@ from pydantic import BaseModel
 
 from autoseg import cascade
 from autoseg.artefacts import FROZEN, load
-from autoseg.benchmark.matrix import PEER, Budget, gflop_of, wanted_row
+from autoseg.benchmark.matrix import PEER, Budget, gflop_of, training_of, wanted_row
 from autoseg.benchmark.nnunet import NnUnet
 from autoseg.benchmark.nnunet_layout import ENDING
 from autoseg.benchmark.rows import Row, mean_dice, scores_of
@@ -27,7 +26,7 @@ from autoseg.evaluation.pairing import dataset_references
 from autoseg.evaluation.run import evaluate
 from autoseg.prediction.run import predict
 from autoseg.training.cases import load_splits
-from autoseg.training.request import Means, Training
+from autoseg.training.request import Means
 
 ITERATIONS_PER_EPOCH = 10
 """So often nnU-Net's learning rate falls, which it does once an epoch."""
@@ -165,8 +164,8 @@ def _predicted(
 
 
 def _scored(folder: Path, cases: Sequence[str], dataset: Dataset) -> dict[str, Any]:
-    references = partial(dataset_references, dataset, whole=False)
-    evaluation = evaluate(folder, lambda _: references(cases), labels=dataset.labels)
+    references = dataset_references(dataset, cases, whole=False)
+    evaluation = evaluate(folder, lambda _: references, labels=dataset.labels)
     scores = scores_of([evaluation])
     return {"scores": scores, "mean_dice": mean_dice(scores)}
 
@@ -200,16 +199,10 @@ def _decode(classes: Path, output: Path, *, labels: LabelScheme) -> None:
 
 
 def _ours(setting: Setting, budget: Budget, *, images: Path, cases: Sequence[str], dataset: Dataset) -> Row:
-    name = f"{budget.iterations}_steps" if budget.seconds is None else f"{budget.seconds:.0f}s"
-    asked = Training(
-        setting.configuration.name,
-        folds=[ALL],
-        name=f"benchmark_peer_{name}",
-        settings=(*setting.settings, *budget.settings),
-        time_budget_s=budget.seconds,
-    )
-    (result,) = cascade.train(setting.folder, asked, means=Means(device=str(setting.device), threads=setting.threads))
-    output = setting.results / "peer" / f"autoseg_{name}"
+    wanted = wanted_row(setting, setting.configuration.name, recipe=None, folds=[ALL], budget=budget)
+    means = Means(device=wanted.device, threads=wanted.threads)
+    (result,) = cascade.train(setting.folder, training_of(wanted), means=means)
+    output = setting.results / "peer" / result.model.name
     report = predict(images, output, models=[result.model], folds=[ALL])
     return Row(
         name="autoseg",

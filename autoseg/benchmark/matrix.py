@@ -136,6 +136,18 @@ def wanted_row(setting: Setting, configuration: str, *, recipe: str | None, fold
     )
 
 
+def training_of(wanted: Wanted) -> Training:
+    """The training of a row; its model is named after all that the row is made from, so that no other row takes it."""
+    return Training(
+        wanted.configuration,
+        recipe=wanted.recipe,
+        folds=wanted.folds,
+        name=f"benchmark_{digest(wanted)}",
+        settings=wanted.settings,
+        time_budget_s=None if wanted.budget_s is None else wanted.budget_s * len(wanted.folds),
+    )
+
+
 def _row(setting: Setting, wanted: Wanted) -> Row:
     stored = find_row(setting, wanted)
     if stored is not None:
@@ -166,17 +178,9 @@ def _failed(wanted: Wanted, reason: str) -> Row:
 
 def make_row(setting: Setting, wanted: Wanted) -> Row:
     """Train, predict and evaluate one combination; an interrupted one goes on where it was."""
-    asked = Training(
-        wanted.configuration,
-        recipe=wanted.recipe,
-        folds=wanted.folds,
-        name=f"benchmark_{digest(wanted)}",
-        settings=wanted.settings,
-        time_budget_s=None if wanted.budget_s is None else wanted.budget_s * len(wanted.folds),
-    )
     means = Means(device=wanted.device, threads=wanted.threads, judge=WholeCases(setting.folder))
     try:
-        results = cascade.train(setting.folder, asked, means=means)
+        results = cascade.train(setting.folder, training_of(wanted), means=means)
     except AutosegError as error:
         return _failed(wanted, str(error))
     return _measured(wanted, results, load(Dataset, setting.folder.dataset_file, remake="autoseg_plan DATASET"))

@@ -1,7 +1,7 @@
 import pytest
 
 from autoseg.artefacts import digest, load
-from autoseg.benchmark.matrix import Budget, combinations, compare, gflop_of, wanted_row
+from autoseg.benchmark.matrix import Budget, combinations, compare, gflop_of, training_of, wanted_row
 from autoseg.benchmark.setting import setting_of
 from autoseg.benchmark.step import timed_steps
 from autoseg.data.phantom import write_phantom
@@ -53,6 +53,26 @@ def test_steps_are_timed_with_their_waiting(folder):
     times = timed_steps(setting, steps=2)
     assert len(times.seconds) == len(times.waited) == 2
     assert all(0 <= waited <= seconds for seconds, waited in zip(times.seconds, times.waited, strict=True))
+
+
+def test_the_same_budget_with_other_settings_trains_another_model(folder):
+    budget = Budget(seconds=300.0, iterations=None, seed=0)
+    settings = ([], ["training.loss=dice_topk_ce"])
+    found = [
+        training_of(
+            wanted_row(
+                setting_of(folder, "2d", settings=some, device="cpu", threads=1),
+                "2d",
+                recipe=None,
+                folds=["0", "1"],
+                budget=budget,
+            )
+        )
+        for some in settings
+    ]
+    assert found[0].name != found[1].name
+    assert "training.loss=dice_topk_ce" in found[1].settings
+    assert [one.time_budget_s for one in found] == [600.0, 600.0]  # each fold has the whole budget
 
 
 @pytest.mark.slow
