@@ -92,6 +92,13 @@ class Workspace:
         """Names of the data sets that have a model called `model`."""
         return [name for name in self.with_models() if model in self.models_of(name)]
 
+    def located(self, name: str) -> Path | None:
+        """The folder of the trained or imported model that `name` spells DATASET/MODEL; None for any other name."""
+        dataset, _, model = name.partition("/")
+        if dataset not in self.with_models() or model not in self.models_of(dataset):
+            return None
+        return self.dataset(dataset).model(model)
+
     def remember(self, name: str) -> None:
         """Make `name` the data set that commands without `-d` take."""
         with written_whole(self._current_file) as file:

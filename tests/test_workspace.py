@@ -59,3 +59,12 @@ def test_a_read_only_workspace_is_refused(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(WorkspaceError, match="cannot be written"):
         open_workspace(tmp_path)
+
+
+def test_a_model_is_found_as_dataset_and_model_and_nothing_else_is_spelt_so(workspace, tmp_path):
+    model = workspace.dataset("Task01").model("3d_fullres")
+    model.mkdir(parents=True)
+    (model / "model.json").touch()
+    assert workspace.located("Task01/3d_fullres") == model
+    for other in ("3d_fullres", "Task01/2d", "Task02/3d_fullres", "Task01/", "../ws/Task01", str(model)):
+        assert workspace.located(other) is None

@@ -34,7 +34,7 @@ def model_folders(
     if names and not configurations and all(is_model_folder(Path(name)) for name in names):
         return [Path(name) for name in names]
     space = open_workspace(workspace)
-    named = [_located(space, name) for name in names]
+    named = [str(space.located(name) or name) for name in names]
     folder = _dataset_folder(space, dataset, names=[name for name in named if not is_model_folder(Path(name))])
     if dataset is None:
         named = [_elsewhere(space, folder, name) for name in named]
@@ -42,14 +42,6 @@ def model_folders(
     if not names and not configurations:
         sys.stderr.write(f"taking {chosen[0].name} of {folder.path.name} (-d, -c and -m choose another)\n")
     return chosen
-
-
-def _located(space: Workspace, name: str) -> str:
-    """DATASET/MODEL as the path of its folder, any other name as it is."""
-    dataset, slash, model = name.partition("/")
-    if slash and dataset in space.with_models() and model in space.models_of(dataset):
-        return str(space.dataset(dataset).model(model))
-    return name
 
 
 def _elsewhere(space: Workspace, folder: DatasetFolder, name: str) -> str:

@@ -14,7 +14,7 @@ from autoseg.planning.plan import Configuration, Plan
 from autoseg.planning.settings import apply_settings
 from autoseg.training.checkpoint import load_weights
 from autoseg.training.model_folder import CARD_FILE, Model, Transfer, open_model, weights_file
-from autoseg.workspace import DatasetFolder
+from autoseg.workspace import DatasetFolder, Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -31,18 +31,13 @@ def find_source(named: Path | str, folder: DatasetFolder) -> Model:
 
     Raises UnknownNameError where there is none of that name, ArtefactError for one that is damaged or not trained yet.
     """
-    workspace = folder.path.parent
-    for path in (folder.models / named, _of_dataset(workspace, str(named)), Path(named)):
+    workspace = Workspace(folder.path.parent)
+    for path in (folder.models / named, workspace.located(str(named)), Path(named)):
         if path is not None and (path / CARD_FILE).is_file():
             return open_model(path)
-    known = [f"{card.parents[2].name}/{card.parent.name}" for card in workspace.glob(f"*/models/*/{CARD_FILE}")]
-    own = [name.partition("/")[2] for name in known if name.startswith(f"{folder.path.name}/")]
+    known = [f"{dataset}/{model}" for dataset in workspace.with_models() for model in workspace.models_of(dataset)]
+    own = workspace.models_of(folder.path.name)
     raise unknown_name("model to start from (a model folder, or a name)", str(named), [*own, *known])
-
-
-def _of_dataset(workspace: Path, named: str) -> Path | None:
-    dataset, slash, model = named.partition("/")
-    return workspace / dataset / "models" / model if slash and dataset and model else None
 
 
 def adopted(plan: Plan, configuration: str, source: Model) -> Plan:
