@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autoseg.cli.beside_options import Classes, JsonLines, Quiet, Uncertainty, weights_of_each
 from autoseg.cli.console import bars, command_line, end_with_failures, print_json_line
 from autoseg.cli.folds import numbers, words
 from autoseg.cli.to_review import show_review
@@ -21,10 +22,7 @@ def ensemble(
         typer.Argument(help="Two or more folders that autoseg_predict --probabilities wrote.", metavar="FOLDER..."),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the label maps.", metavar="OUT")],
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(help="What each folder counts, in their order: 2 1 (default: all the same).", metavar="NUMBERS"),
-    ] = None,
+    weights: Annotated[list[str] | None, weights_of_each("folder")] = None,
     selection: Annotated[
         str | None,
         typer.Option(help="Correct label maps as autoseg_select chose: a selection.json, or a data set.", metavar="NAME"),
@@ -33,18 +31,13 @@ def ensemble(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Write the mean as CASE_probabilities.nii.gz, a volume for each class.")
     ] = False,
-    classes: Annotated[
-        list[str] | None, typer.Option(help="Probabilities of these classes or regions, by name or value.", metavar="NAMES")
-    ] = None,
-    uncertainty: Annotated[
-        bool,
-        typer.Option("--uncertainty", help="Write CASE_entropy.nii.gz, CASE_variance.nii.gz and uncertainty.csv as well."),
-    ] = False,
+    classes: Classes = None,
+    uncertainty: Uncertainty = False,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave cases that were averaged from the same members before.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a line for machines as each case is done.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
+    as_json: JsonLines = False,
+    quiet: Quiet = False,
 ) -> None:
     """Average the probabilities of earlier predictions of the same images; the order of the folders does not matter."""
     counted = numbers("--weights", weights)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from autoseg.cli.beside_options import Classes, JsonLines, Quiet, Uncertainty, weights_of_each
 from autoseg.cli.console import bars, command_line, end_with_failures, print_json_line
 from autoseg.cli.folds import fold_names, numbers, words
 from autoseg.cli.model_choice import chosen_models
@@ -48,20 +49,12 @@ def predict(
     mirroring: Annotated[
         bool | None, typer.Option("--mirroring/--no-mirroring", help="Average over mirrored images.")
     ] = None,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(help="What each model counts, in their order: 2 1 (default: all the same).", metavar="NUMBERS"),
-    ] = None,
+    weights: Annotated[list[str] | None, weights_of_each("model")] = None,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Write CASE_probabilities.nii.gz as well, a volume for each class.")
     ] = False,
-    classes: Annotated[
-        list[str] | None, typer.Option(help="Probabilities of these classes or regions, by name or value.", metavar="NAMES")
-    ] = None,
-    uncertainty: Annotated[
-        bool,
-        typer.Option("--uncertainty", help="Write CASE_entropy.nii.gz, CASE_variance.nii.gz and uncertainty.csv as well."),
-    ] = False,
+    classes: Classes = None,
+    uncertainty: Uncertainty = False,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave cases that this model has predicted before.")
     ] = False,
@@ -77,8 +70,8 @@ def predict(
         str | None, typer.Option(help="One worker process on each, such as 0,1 or cpu,cpu.", metavar="LIST")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor cores to use.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a line for machines as each case is done.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
+    as_json: JsonLines = False,
+    quiet: Quiet = False,
 ) -> None:
     """Segment images with a trained model; predictions lie on the grid of their images and hold the known label values."""
     _check_inputs(inputs, channel or [])
