@@ -329,25 +329,20 @@ def test_maps_beside_label_maps_are_no_cases_of_their_own(tmp_path: Path) -> Non
 
 MANY = LabelScheme(labels=tuple(Label(name=str(value), value=value) for value in range(60)))
 LIMITED = """
-import resource, sys
+import sys
 from pathlib import Path
 import torch
 from autoseg.prediction.beside import Beside
 from autoseg.prediction.combining import combine
+from tests.prediction.limited import at_most_more
 from tests.prediction.test_combining import saved
 
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
-def taken():
-    lines = open("/proc/self/status").read().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmData:"))
-
 def averaged_within(megabytes, shape, name):
     folders = [saved(folder / f"{name}{number}", shape, seed=number) for number in range(3)]
-    resource.setrlimit(resource.RLIMIT_DATA, (taken() + megabytes * 2**20, resource.RLIM_INFINITY))
-    report = combine(folders, folder / name, beside=Beside(True, (), True))
-    resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    return report
+    with at_most_more(megabytes):
+        return combine(folders, folder / name, beside=Beside(True, (), True))
 
 assert not averaged_within(4000, (8, 8, 8), "warm").failed
 report = averaged_within(150, (64, 96, 96), "large")

@@ -53,7 +53,7 @@ def test_maps_that_do_not_fit_on_the_disk_are_refused_before_a_network_runs(tmp_
 
 
 LIMITED = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 import nibabel as nib
 import numpy as np
@@ -65,14 +65,11 @@ from autoseg.prediction.predictor import Predictor
 from autoseg.prediction.settings import Settings
 from autoseg.data.dataset import Case
 from tests.prediction import small
+from tests.prediction.limited import at_most_more
 from tests.prediction.test_memory import MANY
 
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
-def taken():
-    lines = open("/proc/self/status").read().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmData:"))
-
 plan = small.plan(labels=MANY, patch_size=(32, 32, 32))
 member = Member(plan, plan.configurations["3d_fullres"], (small.network(plan), small.network(plan, seed=1)))
 predictor = Predictor([member], settings=Settings(precision="fp32", device="cpu", mirroring="none"))
@@ -82,10 +79,8 @@ job = CaseJob(predictor, folder / "out", Beside(probabilities=True, uncertainty=
 (folder / "out").mkdir()
 assert job.predict(case("warm", 16, 16, 16)).error is None
 large = case("large", 96, 96, 64)
-limit = taken() + 300 * 2**20
-resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
-found = job.predict(large)
-resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+with at_most_more(300):
+    found = job.predict(large)
 stored = nib.load(folder / "out" / "large_probabilities.nii.gz")
 some = np.asanyarray(stored.dataobj[40:44])
 total = float(np.abs(some.sum(-1) - 1).max())

@@ -80,7 +80,7 @@ def test_parts_cover_an_axis_once(size: int, count: int) -> None:
 
 
 LIMITED = """
-import json, resource
+import json
 import numpy as np
 import torch
 from autoseg.data.image import Geometry, Image
@@ -88,28 +88,23 @@ from autoseg.prediction.ensemble import Member
 from autoseg.prediction.predictor import Predictor
 from autoseg.prediction.settings import Settings
 from tests.prediction import small
+from tests.prediction.limited import at_most_more
 from tests.prediction.test_memory import MANY
 
 torch.set_num_threads(1)
-def taken():
-    lines = open("/proc/self/status").read().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmData:"))
-
 plan = small.plan(labels=MANY, patch_size=(32, 32, 32))
 member = Member(plan, plan.configurations["3d_fullres"], (small.network(plan),))
 predictor = Predictor([member], settings=Settings(precision="fp32", device="cpu", mirroring="none"))
 shape, spacing = SHAPE, SPACING
 image = Image(small.scan(*shape)[None], Geometry(shape, spacing, np.eye(4)))
 predictor.predict(Image(image.voxels[:, :16, :16, :16], Geometry((16, 16, 16), (1.0, 1.0, 1.0), np.eye(4))))
-limit = taken() + 300 * 2**20
-resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
-try:
-    torch.zeros(100, *shape)
-    refused = False
-except RuntimeError:
-    refused = True
-limited = predictor.predict(image)
-resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+with at_most_more(300):
+    try:
+        torch.zeros(100, *shape)
+        refused = False
+    except RuntimeError:
+        refused = True
+    limited = predictor.predict(image)
 free = predictor.predict(image)
 print(json.dumps({"refused": refused, "limited": limited.way, "free": free.way, "classes": len(np.unique(free.labels)),
                   "same": bool(np.array_equal(limited.labels, free.labels))}))
