@@ -1,5 +1,6 @@
 """What is done to each case: read and prepared, segmented, written; and the cases of one process one after the other."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,8 +27,7 @@ from autoseg.progress import SILENT, Progress
 READING_VOLUMES = 4
 """Reading and preparing a case takes about so many times the prepared image, at its peak."""
 
-_OF_ONE_CASE = (AutosegError, MemoryError, torch.cuda.OutOfMemoryError)
-"""What may go wrong with one case and leave the others alone; anything else is a bug and ends the run."""
+logger = logging.getLogger(__name__)
 
 
 def label_file(output: Path, case: Case) -> Path:
@@ -66,7 +66,7 @@ class CaseJob:
         reading: Future[_Ready] = Future()
         try:
             reading.set_result(self.read(case))
-        except _OF_ONE_CASE as error:
+        except Exception as error:
             return failed(case, error)
         return self.segment(case, reading, progress, reads_ahead=False)()
 
@@ -102,7 +102,7 @@ class CaseJob:
                 description=case.id,
                 reserve=READING_VOLUMES * ready.bytes if reads_ahead else 0,
             )
-        except _OF_ONE_CASE as error:
+        except Exception as error:
             return partial(failed, case, error)
         return partial(self._write, case, found, ready)
 
@@ -110,7 +110,7 @@ class CaseJob:
         """Write what was found; the report of the case, or the failure to report."""
         try:
             return self.write(case, found, ready.geometry, seconds=ready.seconds, absent=ready.absent)
-        except _OF_ONE_CASE as error:
+        except Exception as error:
             return failed(case, error)
 
     def write(
@@ -148,13 +148,26 @@ def written_behind(cases: Iterable[Callable[[], CasePrediction]]) -> Iterator[Ca
 
 
 def failed(case: Case, error: BaseException) -> CasePrediction:
-    """The report of a case that could not be predicted."""
-    message = (
-        str(error) if isinstance(error, AutosegError) else "not enough memory; close other programs or use --device cpu"
-    )
-    named = message if case.id in message else f"case {case.id}: {message}"
+    """The report of a case that could not be predicted; through a bug, too: one odd file must not cost the others."""
+    if isinstance(error, AutosegError):
+        message = str(error)
+    elif isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        message = "not enough memory; close other programs or use --device cpu"
+    else:
+        logger.error("case %s", case.id, exc_info=error)
+        message = (
+            f"a fault of autoseg, not of your input ({type(error).__name__}: {error}). Please report what stands above."
+        )
+    is_named = any(name in message for name in (f"case {case.id}:", *(Path(image).name for image in case.images)))
     return CasePrediction(
-        id=case.id, file=None, probabilities=None, skipped=False, seconds={}, volumes_ml={}, way=None, error=named
+        id=case.id,
+        file=None,
+        probabilities=None,
+        skipped=False,
+        seconds={},
+        volumes_ml={},
+        way=None,
+        error=message if is_named else f"case {case.id}: {message}",
     )
 
 

@@ -39,6 +39,7 @@ from autoseg.prediction.sums import Box
 from autoseg.prediction.sweeping import exchanged_channels, views_of, windows_at_a_time
 from autoseg.prediction.thresholds import Thresholds
 from autoseg.prediction.uncertainty import Tally
+from autoseg.prediction.usable import refuse_unusable
 from autoseg.prediction.windows import enlarged
 from autoseg.preprocessing.case import Prepared
 from autoseg.progress import SILENT, Progress
@@ -142,12 +143,13 @@ class Predictor:
         return give_back(self.predict(taken).labels)
 
     def prepare(self, image: Image) -> list[Prepared]:
-        """The image as each member's networks expect it."""
+        """The image as each member's networks expect it. Raises PredictionError or ImageError where it cannot be used."""
         if len(image.voxels) != len(self.channels):
             raise PredictionError(
                 f"the image has {len(image.voxels)} channels; the model expects {len(self.channels)} in this order: "
                 f"{', '.join(self.channels)}."
             )
+        refuse_unusable(image)
         prepared = [prepare_stages(image, member) for member in self._members]
         if any(before_resampling(case.placement) != before_resampling(prepared[0].placement) for case in prepared):
             raise PredictionError("the models orient or crop images differently, so their grids cannot be averaged.")

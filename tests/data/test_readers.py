@@ -1,3 +1,5 @@
+import gzip
+import struct
 import sys
 from pathlib import Path
 
@@ -316,6 +318,36 @@ def test_text_that_calls_itself_nifti_is_refused(tmp_path: Path) -> None:
         read_image(tmp_path / "scan.nii")
     with pytest.raises(ImageError, match=r"scan\.nii\.gz: cannot be read"):
         read_image(tmp_path / "scan.nii.gz")
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [((-3, 30, 30), "invalid .a size of -3 x 30 x 30"), ((3000, 3000, 3000), "promises 54000000000 bytes")],
+)
+def test_a_nifti_whose_header_has_an_impossible_size_is_refused_without_asking_for_memory(
+    tmp_path: Path, ending: str, sizes: tuple[int, ...], told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_nifti(tmp_path / "whole.nii", a_scan().astype(np.int16))
+    raw = bytearray((tmp_path / "whole.nii").read_bytes())
+    raw[42:48] = struct.pack("<3h", *sizes)
+    (tmp_path / f"scan{ending}").write_bytes(gzip.compress(raw) if ending == ".nii.gz" else raw)
+    with pytest.raises(ImageError, match=rf"scan\{ending}: cannot be read: .*{told}"):
+        read_image(tmp_path / f"scan{ending}")
+    assert capfd.readouterr().err == ""
+
+
+def test_faults_of_a_nifti_header_are_repaired_or_refused_without_messages_of_nibabel(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write_nifti(tmp_path / "scan.nii", a_scan())
+    raw = bytearray(path.read_bytes())
+    raw[40:42] = struct.pack("<h", 9)  # the number of axes; nibabel then takes the header for one of the other byte order
+    path.write_bytes(raw)
+    for _ in range(2):
+        with pytest.raises(ImageError, match=r"scan\.nii: cannot be read: its header is invalid"):
+            read_image(path)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_missing_file_and_an_unknown_ending_are_named(tmp_path: Path) -> None:

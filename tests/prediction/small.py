@@ -36,6 +36,19 @@ def brightness(spec: NetworkSpec, **_: object) -> nn.Module:
     return Brightness()
 
 
+class RefusingTheBrightest(Brightness):
+    """As Brightness, with a bug that shows itself where the image is brighter than 50."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        if float(image.max()) > 50:
+            raise ZeroDivisionError("division by zero")
+        return super().forward(image)
+
+
+def refusing_the_brightest(spec: NetworkSpec, **_: object) -> nn.Module:
+    return RefusingTheBrightest()
+
+
 def spec(kind: str, dimensions: int) -> NetworkSpec:
     return NetworkSpec(
         kind=kind,

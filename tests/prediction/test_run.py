@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,43 @@ def test_a_case_that_fails_is_reported_and_does_not_stop_the_others(tmp_path: Pa
     assert "case c: 2 channels found" in str(report.failed[1].error)
     assert "expected 1 (MRI)" in str(report.failed[1].error)
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["a.nii.gz", "d.nii.gz", "prediction.json"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "told"),
+    [((4, 0, 4), 1.0, "no voxels"), ((4, 4, 4), np.nan, "64 voxels that are NaN"), ((4, 4, 4), 1e300, "up to 1e\\+300")],
+)
+def test_an_image_without_usable_numbers_is_reported_and_does_not_stop_the_others(
+    tmp_path: Path, model: Path, shape: tuple[int, ...], value: float, told: str
+) -> None:
+    small.write_nifti(tmp_path / "in" / "a.nii.gz", np.full(shape, value, dtype=np.float64))
+    small.write_nifti(tmp_path / "in" / "b.nii.gz", small.scan(10, 11, 12))
+    report = run(tmp_path / "in", tmp_path / "out", model)
+    (failure,) = report.failed
+    assert failure.id == "a"
+    assert re.search(f"^case a: .*{told}", str(failure.error))
+
+
+def test_an_image_without_voxel_size_is_reported(tmp_path: Path, model: Path) -> None:
+    source = small.write_nifti(tmp_path / "in" / "a.nii", small.scan(4, 5, 6))
+    raw = bytearray(source.read_bytes())
+    raw[80:92] = bytes(12)  # pixdim[1:4]
+    source.write_bytes(raw)
+    (failure,) = run(tmp_path / "in", tmp_path / "out", model).failed
+    assert "case a: the voxel size is 0 x 0 x 0 mm" in str(failure.error)
+
+
+def test_a_bug_met_in_one_case_is_reported_with_its_traceback_and_does_not_stop_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    chosen = small.plan(kind="tests.prediction.small:refusing_the_brightest")
+    model = small.write_small_model(tmp_path / "model", chosen)
+    for name, brightest in (("a", 1.0), ("b", 100.0), ("c", 1.0)):
+        small.write_nifti(tmp_path / "in" / f"{name}.nii.gz", np.full((8, 8, 8), brightest, dtype=np.float32))
+    report = run(tmp_path / "in", tmp_path / "out", model)
+    assert [case.id for case in report.failed] == ["b"]
+    assert "case b: a fault of autoseg, not of your input (ZeroDivisionError: " in str(report.failed[0].error)
+    assert "Traceback" in caplog.text
 
 
 def test_a_case_with_too_few_channel_files_names_those_found_and_expected(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """NIfTI files (.nii, .nii.gz), with headers kept byte for byte."""
 
 import gzip
+import logging
 import struct
 import zlib
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ NIFTI2_BYTES = 540
 _MILLIMETRES = 2  # the code of xyzt_units
 _SCANNER = 1  # the code of a transform to scanner coordinates
 _CHUNK = 1 << 24
+_MOST_SHRUNK = 1032
+"""Gzip makes nothing smaller than by this factor: 258 bytes in two bits."""
+_SILENT = logging.Logger("repairs of headers", level=logging.CRITICAL + 1)
 
 
 def read_header(path: Path) -> Header:
@@ -41,6 +45,7 @@ def read_image(path: Path, digest: Digest | None = None) -> Image:
     with _opened(path, digest) as stream:
         block = _header_block(stream, path)
         header = _header(block, path)
+        _refuse_impossible(path, _parsed(block))
         raw = _read_voxels(stream, _parsed(block), already_read=len(block), path=path)
     voxels = _scaled(raw, _parsed(block))
     return Image(voxels.reshape(header.channels, *header.geometry.shape), header.geometry)
@@ -144,9 +149,11 @@ def _parsed(block: bytes, *, repair: bool = True) -> Any:
     """The header as nibabel understands it, without its messages; `repair` lets it correct small faults."""
     nibabel: Any = import_module("nibabel")
     kind = nibabel.Nifti1Header if len(block) == NIFTI1_BYTES else nibabel.Nifti2Header
+    header = kind(block, check=False)
     # Some programs leave the handedness (pixdim[0]) zero; nibabel takes that as 1, but only where it may repair the header.
-    with nibabel.imageglobals.LoggingOutputSuppressor():
-        return kind(block, check=repair)
+    if repair:
+        header.check_fix(logger=_SILENT)
+    return header
 
 
 def _header(block: bytes, path: Path) -> Header:
@@ -159,6 +166,8 @@ def _header(block: bytes, path: Path) -> Header:
         kind = header.get_data_dtype()
     except (HeaderDataError, ValueError, KeyError) as error:
         raise unreadable(path, f"its header is invalid ({error})") from error
+    if min(shape, default=0) < 0:
+        raise unreadable(path, f"its header is invalid (a size of {' x '.join(map(str, shape))})")
     if kind.kind not in "iufb":
         raise ImageError(f"{path}: voxels are {kind}, expected plain integers or real numbers. Convert the file.")
     extra = shape[3:]
@@ -181,6 +190,16 @@ def _read_voxels(stream: IO[bytes], header: Any, *, already_read: int, path: Pat
     # Reading past the voxels makes gzip compare its checksum.
     stream.read(1)
     return voxels
+
+
+def _refuse_impossible(path: Path, header: Any) -> None:
+    """Refuse a file too small for the voxels of its header before memory is asked for: a size may be damaged, too."""
+    wanted = prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+    stored = path.stat().st_size * (_MOST_SHRUNK if path.name.lower().endswith(".gz") else 1)
+    if wanted > stored:
+        raise unreadable(
+            path, f"it is truncated (its header promises {wanted} bytes of voxels; at most {stored} are there)"
+        )
 
 
 def _skip_to_voxels(stream: IO[bytes], header: Any, *, already_read: int) -> None:
