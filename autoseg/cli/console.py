@@ -3,6 +3,7 @@
 import functools
 import json
 import logging
+import os
 import sys
 import tempfile
 import time
@@ -131,8 +132,16 @@ def print_json(value: Any) -> None:
 
 
 def print_json_line(value: Any) -> None:
-    """Print `value` as one line of JSON, at once: whoever reads it may be waiting."""
-    print(json.dumps(value), flush=True)
+    """Print `value` as one line of JSON, at once: whoever reads it may be waiting.
+
+    Raises KeyboardInterrupt once nobody does, as behind `| head`.
+    """
+    try:
+        print(json.dumps(value), flush=True)
+    except BrokenPipeError:
+        # What is left to be written would fail again at the end of the process.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise KeyboardInterrupt("the output is not read any more") from None
 
 
 def bars(quiet: bool) -> Progress:

@@ -35,6 +35,10 @@ def import_model(
             "--splits", help="nnU-Net's splits_final.json (the one beside), to judge out of fold.", metavar="FILE"
         ),
     ] = None,
+    orientation: Annotated[
+        str | None,
+        typer.Option(help="Of nnU-Net's training images, such as RAS, to turn others (as stored).", metavar="CODE"),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another model of this name.")] = False,
     workspace: Annotated[Path | None, typer.Option("-w", "--workspace", help="Where models lie.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result for machines.")] = False,
@@ -47,10 +51,19 @@ def import_model(
         from autoseg.interchange.nnunet_import import import_nnunet
 
         found = import_nnunet(
-            source, place, name=name, dataset=dataset, previous=previous, splits=splits, overwrite=overwrite
+            source,
+            place,
+            name=name,
+            dataset=dataset,
+            previous=previous,
+            splits=splits,
+            orientation=orientation,
+            overwrite=overwrite,
         )
     else:
-        found = _from_file(source, place, name=name, dataset=dataset, splits=splits, overwrite=overwrite)
+        found = _from_file(
+            source, place, name=name, dataset=dataset, splits=splits, orientation=orientation, overwrite=overwrite
+        )
     if as_json:
         print_json([_values(one) for one in found])
     elif not quiet:
@@ -67,12 +80,23 @@ def _check_exists(source: Path) -> None:
 
 
 def _from_file(
-    file: Path, place: Workspace, *, name: str | None, dataset: str | None, splits: Path | None, overwrite: bool
+    file: Path,
+    place: Workspace,
+    *,
+    name: str | None,
+    dataset: str | None,
+    splits: Path | None,
+    orientation: str | None,
+    overwrite: bool,
 ) -> "list[Installed]":
     from autoseg.interchange.nnunet_zip import import_nnunet_zip, is_nnunet_zip
 
     if is_nnunet_zip(file):
-        return import_nnunet_zip(file, place, name=name, dataset=dataset, splits=splits, overwrite=overwrite)
+        return import_nnunet_zip(
+            file, place, name=name, dataset=dataset, splits=splits, orientation=orientation, overwrite=overwrite
+        )
+    if orientation is not None:
+        raise ArtefactError(f"--orientation {orientation}: {file} is no model of nnU-Net; its plan says it. Leave it out.")
     from autoseg.interchange.archive_import import import_archive
 
     return import_archive(file, place, name=name, dataset=dataset, overwrite=overwrite)

@@ -62,13 +62,22 @@ def _from_array(array: NDArray[Any], spacing_mm: Sequence[float] | None, orienta
     is_flat = array.ndim == 2
     if spacing_mm is None and not is_flat:
         raise ImageError("an array has no voxel size. Give it in millimetres: spacing_mm=(z, y, x).")
-    spacing = (FLAT_SPACING_MM, *(spacing_mm or (1.0, 1.0))[-2:]) if is_flat else tuple(spacing_mm or ())
-    if len(spacing) != 3 or min(spacing) <= 0:
-        raise ImageError(f"spacing_mm {tuple(spacing_mm or ())}: expected three numbers above 0, those of (z, y, x).")
+    given = (1.0, 1.0) if spacing_mm is None else _sizes(spacing_mm)
+    spacing = (FLAT_SPACING_MM, *given[-2:]) if is_flat else given
+    if len(spacing) != 3 or not all(size > 0 for size in spacing):
+        raise ImageError(f"spacing_mm {spacing_mm}: expected three numbers above 0, those of (z, y, x).")
     voxels = array.reshape((1,) * (4 - array.ndim) + array.shape)
-    z, y, x = (float(size) for size in spacing)
+    z, y, x = spacing
     geometry = Geometry(_three(voxels.shape[1:]), (z, y, x), _affine((z, y, x), orientation))
     return Image(voxels, geometry), lambda labels: labels[0] if is_flat else labels
+
+
+def _sizes(spacing_mm: Any) -> tuple[float, ...]:
+    """The numbers of a voxel size in whatever form it came; none where it is nothing of the kind."""
+    try:
+        return tuple(float(size) for size in spacing_mm)
+    except (TypeError, ValueError):
+        return ()
 
 
 def _affine(spacing: Spacing, orientation: str) -> NDArray[np.float64]:

@@ -34,6 +34,12 @@ READERS: Mapping[str, str | None] = {
     "Tiff3DIO": None,
 }
 """nnU-Net's image readers, and the orientation that they turn images to."""
+AS_STORED = (
+    "images are taken as they are stored, as nnU-Net does; with --orientation CODE (that of its training images, such as "
+    "RAS) others are turned"
+)
+_WITH_GEOMETRY = ("SimpleITKIO", "NibabelIO")
+_AXES = {code: axis for axis in ("LR", "AP", "SI") for code in axis}
 
 _PLANNERS = {"ResEncUNetPlanner": "resenc_m"} | {preset.nnunet_planner: name for name, preset in PRESETS.items()}
 _SOURCE = "plans.json of nnU-Net"
@@ -66,12 +72,13 @@ class NnunetModel:
     notes: tuple[str, ...]
 
 
-def read_folder(folder: Path, *, dataset: str | None = None) -> NnunetModel:
+def read_folder(folder: Path, *, dataset: str | None = None, orientation: str | None = None) -> NnunetModel:
     """What the model folder of nnU-Net at `folder` holds; nothing in it is run.
 
-    `dataset` replaces the name of its data set. Raises ArtefactError for a folder without plans, dataset.json or
-    checkpoints and for checkpoints that cannot be read or are of another network, PlanError for a plan that cannot be
-    taken over, DatasetError for a dataset.json that makes no sense.
+    `dataset` replaces the name of its data set. `orientation` is that of the images it was trained on, such as "RAS", which
+    most readers of nnU-Net take as they are stored; others are then turned. Raises ArtefactError for a folder without
+    plans, dataset.json or checkpoints and for checkpoints that cannot be read or are of another network, PlanError for a
+    plan that cannot be taken over, DatasetError for a dataset.json that makes no sense.
     """
     plans_file, dataset_file = _expected(folder)
     sources, notes = _sources(folder)
@@ -82,7 +89,7 @@ def read_folder(folder: Path, *, dataset: str | None = None) -> NnunetModel:
     else:
         content, dataset_file = _remembered(first, dataset_file), first.path
         notes.append(f"no {DATASET_FILE} beside {PLANS_FILE}: took the one that {first.path.name} remembers")
-    plan = _plan(plans, content, first, files=(plans_file, dataset_file), dataset=dataset)
+    plan = _plan(plans, content, first, files=(plans_file, dataset_file), dataset=dataset, orientation=orientation)
     configuration = plan.configurations[first.configuration]
     for source in sources:
         checkpoint = first if source.path == first.path else read_checkpoint(source.path)
@@ -93,6 +100,9 @@ def read_folder(folder: Path, *, dataset: str | None = None) -> NnunetModel:
         notes.append(
             f"trained by {first.trainer}, which is only a name here: weights and mirror axes are taken over, not code"
         )
+    if plan.orientation is None and READERS[plans.image_reader_writer] is None:
+        notes += [AS_STORED] if plans.image_reader_writer in _WITH_GEOMETRY else []
+    files = tuple(dict.fromkeys((plans_file, dataset_file, *(source.path for source in sources))))
     return NnunetModel(
         folder=folder,
         plan=plan,
@@ -100,7 +110,7 @@ def read_folder(folder: Path, *, dataset: str | None = None) -> NnunetModel:
         sources=tuple(sources),
         nnunet_dataset=plans.dataset_name,
         trainer=first.trainer,
-        digest=_digest(tuple(dict.fromkeys((plans_file, dataset_file, *(source.path for source in sources))))),
+        digest=_digest(files, orientation),
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -176,6 +186,7 @@ def _plan(
     *,
     files: tuple[Path, Path],
     dataset: str | None,
+    orientation: str | None,
 ) -> Plan:
     plans_file, dataset_file = files
     labels = label_scheme(content, dataset_file)
@@ -189,7 +200,7 @@ def _plan(
         channels=channels_of(content, dataset_file),
         labels=labels,
         file_ending=str(content.get("file_ending", ".nii.gz")),
-        orientation=_orientation(plans, plans_file),
+        orientation=_orientation(plans, plans_file, orientation),
         transpose_forward=plans.transpose_forward,
         preset=preset,
         gpu_memory_gb=PRESETS[preset].reference_gb,
@@ -210,11 +221,21 @@ def _plan(
     return plan
 
 
-def _orientation(plans: NnunetPlans, file: Path) -> str | None:
+def _orientation(plans: NnunetPlans, file: Path, given: str | None) -> str | None:
+    """What images are turned to: what nnU-Net's reader does, else what the user says of the training images."""
     reader = plans.image_reader_writer
     if reader not in READERS:
         raise PlanError(f"{file}: image_reader_writer: found {reader!r}, known are {', '.join(READERS)}.")
-    return READERS[reader]
+    if given is None:
+        return READERS[reader]
+    wanted = given.upper()
+    if sorted(_AXES.get(code, "") for code in wanted) != ["AP", "LR", "SI"]:
+        raise PlanError(f"--orientation {given}: expected one letter each of L or R, A or P, S or I, such as RAS or LPS.")
+    if READERS[reader] not in (None, wanted):
+        raise PlanError(
+            f"--orientation {given}: {file} says that {reader} turned all images to {READERS[reader]}. Leave it out."
+        )
+    return wanted
 
 
 def _image_axes(axes: Sequence[int], dimensions: int, path: Path) -> tuple[int, ...]:
@@ -246,8 +267,8 @@ def _differences(first: NnunetCheckpoint, other: NnunetCheckpoint) -> list[str]:
     return []
 
 
-def _digest(files: Sequence[Path]) -> str:
-    seen = hashlib.sha256()
+def _digest(files: Sequence[Path], orientation: str | None) -> str:
+    seen = hashlib.sha256((orientation or "").upper().encode())
     for file in files:
         seen.update(bytes.fromhex(file_digest(file)))
     return seen.hexdigest()[:16]

@@ -44,6 +44,7 @@ def import_nnunet(
     dataset: str | None = None,
     previous: Path | None = None,
     splits: Path | None = None,
+    orientation: str | None = None,
     overwrite: bool = False,
 ) -> list[Installed]:
     """The model in nnU-Net's `folder` as the model `name` (default: as nnU-Net calls the configuration, with "nnunet_").
@@ -51,10 +52,10 @@ def import_nnunet(
     It becomes a model of the data set that nnU-Net names, or of `dataset`. A cascade brings the stage that it refines,
     from the folder beside it or from `previous`, as NAME_CONFIGURATION; that one stands first in the result. `splits` is
     nnU-Net's splits_final.json (default: one that lies beside); with it, the predictions of held-out cases that lie in the
-    folder come along. Nothing pickled is run. Raises what `read_folder`, `read_splits` and `install` do, and ArtefactError
-    where a cascade's first stage is not found.
+    folder come along. `orientation` is that of its training images, see `read_folder`. Nothing pickled is run. Raises what
+    `read_folder`, `read_splits` and `install` do, and ArtefactError where a cascade's first stage is not found.
     """
-    model = read_folder(folder, dataset=dataset)
+    model = read_folder(folder, dataset=dataset, orientation=orientation)
     trained_on, notes = _splits(model, splits)
     name = name or f"nnunet_{model.configuration.name}"
     first: list[Installed] = []
@@ -65,6 +66,7 @@ def import_nnunet(
             name=f"{name}_{model.configuration.previous_stage}",
             dataset=model.plan.dataset,
             splits=splits,
+            orientation=orientation,
             overwrite=overwrite,
         )
         _check_first_stage(first[-1], model)

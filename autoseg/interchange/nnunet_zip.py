@@ -48,6 +48,7 @@ def import_nnunet_zip(
     name: str | None = None,
     dataset: str | None = None,
     splits: Path | None = None,
+    orientation: str | None = None,
     overwrite: bool = False,
 ) -> list[Installed]:
     """Every model in the zip `file`, each as `import_nnunet` takes over its folder.
@@ -62,7 +63,15 @@ def import_nnunet_zip(
         for folder in folders:
             configuration = folder.name.rpartition("__")[2]
             own = name if len(folders) == 1 or name is None else f"{name}_{configuration}"
-            found += import_nnunet(folder, workspace, name=own, dataset=dataset, splits=splits, overwrite=overwrite)
+            found += import_nnunet(
+                folder,
+                workspace,
+                name=own,
+                dataset=dataset,
+                splits=splits,
+                orientation=orientation,
+                overwrite=overwrite,
+            )
         return found
 
 

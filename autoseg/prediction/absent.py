@@ -14,13 +14,14 @@ from autoseg.errors import PredictionError
 def read_present(case: Case, *, channels: Sequence[str], may_lack: bool) -> tuple[Image, tuple[str, ...]]:
     """All channels of a case, and the names of those that are absent: they are zero everywhere.
 
-    A file that is named but not there is an absent channel, unless the only file that is there holds all channels. Raises
+    A file that is named but not there is an absent channel, unless the only file that is there holds all channels and is
+    not named as another one. Raises
     PredictionError naming what is found where channels are absent and the model does not allow for it (`may_lack`), and
     ImageError where a file cannot be read.
     """
     present = [index for index, path in enumerate(case.images) if Path(path).exists()]
     files = [case.images[index] for index in present]
-    if len(case.images) == 1 or (len(files) == 1 and read_header(Path(files[0])).channels == len(channels)):
+    if len(case.images) == 1 or (_may_hold_all(present, channels) and _holds_all(files[0], channels)):
         return read_case(case.model_copy(update={"images": tuple(files or case.images)}), Path(), channels=channels), ()
     if len(case.images) != len(channels):
         raise PredictionError(_found(case, files, channels))
@@ -37,6 +38,15 @@ def read_present(case: Case, *, channels: Sequence[str], may_lack: bool) -> tupl
     voxels = np.zeros((len(channels), *image.voxels.shape[1:]), dtype=image.voxels.dtype)
     voxels[present] = image.voxels
     return Image(voxels, image.geometry), absent
+
+
+def _may_hold_all(present: Sequence[int], channels: Sequence[str]) -> bool:
+    """Whether a single file is there; with one channel, it must be the first: CASE_0001 would be another sequence."""
+    return len(present) == 1 and (len(channels) > 1 or present[0] == 0)
+
+
+def _holds_all(file: str, channels: Sequence[str]) -> bool:
+    return read_header(Path(file)).channels == len(channels)
 
 
 def _found(case: Case, files: Sequence[str], channels: Sequence[str]) -> str:

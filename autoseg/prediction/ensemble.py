@@ -103,6 +103,8 @@ def open_ensemble(
     Raises UnknownNameError for a fold that is not trained, ArtefactError for a damaged model and PredictionError for
     weights that do not fit.
     """
+    if not models:
+        raise PredictionError("no model was named. Give at least one model folder.")
     contributions = shares(weights, len(models))
     opened = [open_model(path) for path in models]
     notes: list[str] = []

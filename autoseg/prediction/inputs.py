@@ -18,22 +18,25 @@ SEQUENCES = (
 """Names of the same MR sequence in different data sets."""
 
 DICOM = "DICM"
+LISTS = (".json", ".csv")
+"""Endings of files that list the cases of a data set."""
 _MOST_CHANNELS = 100  # larger numbers at the end of a name count something else than channels
 
 
 def find_cases(path: Path, *, channels: Sequence[str]) -> list[Case]:
     """The cases at `path`, sorted by id; their image paths are absolute.
 
-    Understood are an image file; a folder of them, with all channels in one file or one file a channel, numbered as nnU-Net
-    does (`CASE_0000`) or ending in a name of the channel (`CASE_flair`); a folder with one such folder a patient; a DICOM
-    series or a folder of them; a data set with dataset.json (its test cases, or all if it has none). Channels are put
-    into the order of `channels`; one that is not there keeps its place, with the name its file would have.
+    Understood are an image file (with those of its other channels beside it); a folder of them, with all channels in one
+    file or one file a channel, numbered as nnU-Net does (`CASE_0000`) or ending in a name of the channel (`CASE_flair`); a
+    folder with one such folder a patient; a DICOM series or a folder of them; a data set with dataset.json (its test cases,
+    or all if it has none). Channels are put into the order of `channels`; one that is not there keeps its place, with the
+    name its file would have.
 
     Raises PredictionError when nothing is there, or two cases have the same name.
     """
     refuse_missing(path)
     root = path.absolute()
-    cases = [_case(image_stem(root), [root])] if root.is_file() and is_image(root) else _in_folder(root, channels)
+    cases = [_of_file(root, channels)] if root.is_file() and is_image(root) else _in_folder(root, channels)
     if not cases:
         raise PredictionError(
             f"input {path}: no images found. Expected an image file, a folder of images (CASE.nii.gz, CASE_0000.nii.gz), "
@@ -67,7 +70,17 @@ def prediction_ending(image: Path) -> str:
     return ".png" if ending in PICTURE_ENDINGS else ".nii.gz"
 
 
+def _of_file(image: Path, channels: Sequence[str]) -> Case:
+    """The case that an image file belongs to: with the files of its other channels, if its name says that it is one."""
+    images = [file for file in sorted(image.parent.iterdir()) if file.is_file() and is_image(file)]
+    return next(
+        (case for case in _grouped(images, channels) if str(image) in case.images), _case(image_stem(image), [image])
+    )
+
+
 def _in_folder(folder: Path, channels: Sequence[str]) -> list[Case]:
+    if folder.is_file() and folder.suffix.lower() not in LISTS:
+        raise PredictionError(f"input {folder}: not an image. Known endings: {', '.join(READERS)}.")
     if folder.is_file() or (folder / "dataset.json").is_file():
         return _of_dataset(folder)
     if is_series(folder):
@@ -140,18 +153,20 @@ def _aliases(channel: str) -> Iterable[str]:
 
 
 def _by_number(images: Sequence[Path], channels: Sequence[str]) -> list[Case]:
-    """Cases of files numbered by channel from 0000; none if not all are.
+    """Cases of files numbered by channel from 0000, and each other file as a case; none if no file is numbered so.
 
     Pictures are often numbered themselves, so their numbers must be those of the channels. Numbers that nowhere begin
     at 0000 count cases.
     """
     found = channel_files(images)
-    if sum(len(files) for files in found.values()) < len(images) or not any(0 in files for files in found.values()):
-        return []
+    numbers = [index for files in found.values() for index in files]
     most = len(channels) if image_ending(images[0]) in PICTURE_ENDINGS else _MOST_CHANNELS
-    if max(index for files in found.values() for index in files) >= most:
+    if 0 not in numbers or max(numbers) >= most:
         return []
-    return [_case(name, _without_gaps(files, least=len(channels))) for name, files in found.items()]
+    numbered = {file for files in found.values() for file in files.values()}
+    return [_case(name, _without_gaps(files, least=len(channels))) for name, files in found.items()] + [
+        _case(image_stem(file), [file]) for file in images if file not in numbered
+    ]
 
 
 def _without_gaps(files: Mapping[int, Path], *, least: int) -> list[Path]:

@@ -93,14 +93,15 @@ class Predictor:
     @classmethod
     def open(
         cls,
-        *models: Path,
+        *models: Path | str,
         folds: Sequence[str] = (),
         which: Which = "final",
         settings: Settings | None = None,
         weights: Sequence[float] | None = None,
     ) -> "Predictor":
         """The predictor of the model folders `models`, averaged with `weights`; see `open_ensemble` for folds."""
-        return cls(open_ensemble(models, folds=folds, which=which).members, settings=settings, weights=weights)
+        paths = [Path(model) for model in models]
+        return cls(open_ensemble(paths, folds=folds, which=which).members, settings=settings, weights=weights)
 
     @property
     def channels(self) -> tuple[str, ...]:

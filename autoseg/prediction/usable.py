@@ -12,7 +12,9 @@ LARGEST = float(np.finfo(np.float32).max)
 
 def refuse_unusable(image: Image) -> None:
     """Raise ImageError for an image without voxels or voxel size, and for voxels that single precision cannot hold."""
-    shape, spacing = image.voxels.shape[1:], image.geometry.spacing_mm
+    shape, spacing, kind = image.voxels.shape[1:], image.geometry.spacing_mm, image.voxels.dtype
+    if kind.kind not in "biuf":
+        raise ImageError(f"voxels are {kind}, expected plain integers or real numbers. Convert them.")
     if min(shape) == 0:
         raise ImageError(
             f"the image holds no voxels: its size is {' x '.join(map(str, shape))} (z, y, x). Replace the file."
@@ -22,7 +24,7 @@ def refuse_unusable(image: Image) -> None:
             f"the voxel size is {' x '.join(f'{size:g}' for size in spacing)} mm (z, y, x), expected numbers above 0. "
             "Correct it in the header of the image."
         )
-    if image.voxels.dtype.kind == "f":
+    if kind.kind == "f":
         for index, channel in enumerate(image.voxels):
             _refuse_no_numbers(channel, index)
 

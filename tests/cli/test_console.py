@@ -57,6 +57,21 @@ def test_a_fault_of_autoseg_is_a_traceback_the_place_of_a_log_and_code_1(tmp_pat
     assert "torch" in written
 
 
+def test_lines_for_a_reader_who_has_gone_end_the_command_as_interrupted_without_a_traceback():
+    code = (
+        "from autoseg.cli.console import command_line, print_json_line\n"
+        "def many():\n"
+        "    for number in range(100_000):\n"
+        "        print_json_line(number)\n"
+        "command_line(many)()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stdout.readline() == "0\n"
+        run.stdout.close()
+        assert run.stderr.read() == "interrupted: the output is not read any more\n"
+    assert run.returncode == 130
+
+
 @pytest.mark.parametrize(("what", "shown"), [("", "interrupted\n"), ("saved; go on", "interrupted: saved; go on\n")])
 def test_an_interruption_says_what_was_saved_and_ends_with_code_130(what, shown):
     def interrupted():

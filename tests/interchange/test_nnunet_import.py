@@ -59,6 +59,34 @@ def test_the_plan_says_what_nnunet_planned(tmp_path, workspace):
     assert "autoseg_import FOLDER --name mine" in model.remake("--restart")
 
 
+def test_images_are_taken_as_stored_unless_the_orientation_of_the_training_images_is_given(tmp_path, workspace):
+    write_nnunet_model(tmp_path / "theirs")
+    (as_stored,) = import_nnunet(tmp_path / "theirs", workspace)
+    assert any("with --orientation CODE" in note for note in as_stored.notes)
+    assert open_model(as_stored.path).plan.orientation is None
+    with pytest.raises(WorkspaceError, match="made from something else"):
+        import_nnunet(tmp_path / "theirs", workspace, orientation="RAS")
+    (turned,) = import_nnunet(tmp_path / "theirs", workspace, orientation="ras", overwrite=True)
+    assert turned.notes == ()
+    assert open_model(turned.path).plan.orientation == "RAS"
+
+
+@pytest.mark.parametrize("code", ["XYZ", "RL", "RAR", "RASL", ""])
+def test_an_orientation_that_names_an_axis_twice_or_none_is_refused(tmp_path, workspace, code):
+    write_nnunet_model(tmp_path / "theirs")
+    with pytest.raises(PlanError, match=rf"--orientation {code}: expected one letter each of L or R, A or P, S or I"):
+        import_nnunet(tmp_path / "theirs", workspace, orientation=code)
+
+
+def test_an_orientation_other_than_that_of_nnunets_reader_is_refused(tmp_path, workspace):
+    write_nnunet_model(tmp_path / "theirs")
+    file = tmp_path / "theirs" / "plans.json"
+    file.write_text(file.read_text().replace('"SimpleITKIO"', '"NibabelIOWithReorient"'))
+    assert imported(tmp_path / "theirs", workspace).plan.orientation == "RAS"
+    with pytest.raises(PlanError, match="NibabelIOWithReorient turned all images to RAS"):
+        import_nnunet(tmp_path / "theirs", workspace, orientation="LPS")
+
+
 def test_regions_keep_the_order_of_their_outputs_and_the_values_they_write(tmp_path, workspace):
     write_nnunet_model(
         tmp_path / "m",
@@ -105,7 +133,7 @@ def test_all_folds_come_and_predict_together(tmp_path, workspace):
     (tmp_path / "m" / "fold_2").mkdir()
     found = import_nnunet(tmp_path / "m", workspace)[-1]
     assert found.folds == ("0", "1", "all")
-    assert found.notes == ("fold 2: no checkpoint; left out",)
+    assert found.notes[0] == "fold 2: no checkpoint; left out"
     assert len(open_ensemble([found.path]).members[0].networks) == 3
 
 
@@ -114,7 +142,7 @@ def test_an_unfinished_fold_gives_its_best_weights_and_says_so(tmp_path, workspa
     fold = tmp_path / "m" / "fold_0"
     (fold / "checkpoint_final.pth").rename(fold / "checkpoint_latest.pth")
     found = import_nnunet(tmp_path / "m", workspace)[-1]
-    assert found.notes == ("fold 0: its training has not finished; took checkpoint_latest.pth",)
+    assert found.notes[0] == "fold 0: its training has not finished; took checkpoint_latest.pth"
     assert "no final weights" in open_ensemble([found.path]).notes[0]
 
 
@@ -304,7 +332,7 @@ def test_without_dataset_json_the_one_in_the_checkpoint_is_taken(tmp_path, works
     checkpoint["init_args"]["dataset_json"] = described
     torch.save(checkpoint, tmp_path / "m" / "fold_0" / "checkpoint_final.pth")
     found = import_nnunet(tmp_path / "m", workspace)[-1]
-    assert found.notes == ("no dataset.json beside plans.json: took the one that checkpoint_final.pth remembers",)
+    assert found.notes[0] == "no dataset.json beside plans.json: took the one that checkpoint_final.pth remembers"
     assert [label.name for label in open_model(found.path).plan.labels.foreground] == ["edema", "core"]
 
 

@@ -53,6 +53,14 @@ def test_another_model_refuses_such_a_case_and_says_which_would_not(tmp_path: Pa
     assert "training.drop_channel=0.2 can do without t1" in message
 
 
+def test_a_model_of_one_channel_does_not_take_a_file_numbered_as_another_for_it(tmp_path: Path) -> None:
+    chosen = small.write_small_model(tmp_path / "model", small.plan(kind=KNOWN))
+    small.write_nifti(tmp_path / "in" / "x_0000.nii.gz", small.scan(8, 8, 8))
+    small.write_nifti(tmp_path / "in" / "y_0001.nii.gz", small.scan(8, 8, 8))
+    (failure,) = run(tmp_path / "in", tmp_path / "out", chosen).failed
+    assert str(failure.error).startswith("case y: 1 channels found (y_0001.nii.gz); the model expects 1: MRI.")
+
+
 def test_one_file_with_all_channels_lacks_none(tmp_path: Path) -> None:
     voxels = np.stack([small.scan(8, 8, 8, seed=seed) for seed in range(3)])
     small.write_nifti(tmp_path / "in" / "x_0000.nii.gz", voxels)

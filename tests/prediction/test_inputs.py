@@ -50,6 +50,28 @@ def test_a_missing_numbered_channel_keeps_its_place(tmp_path: Path) -> None:
     assert found(tmp_path, ("a", "b", "c")) == {"x": ["x_0000.nii.gz", "x_0001.nii.gz", "x_0002.nii.gz"]}
 
 
+def test_a_file_beside_numbered_ones_is_a_case_of_its_own(tmp_path: Path) -> None:
+    touch(tmp_path, "x_0000.nii.gz", "x_0001.nii.gz", "whole.nii.gz")
+    assert found(tmp_path, ("a", "b")) == {"whole": ["whole.nii.gz"], "x": ["x_0000.nii.gz", "x_0001.nii.gz"]}
+
+
+@pytest.mark.parametrize("given", ["x_0000.nii.gz", "x_0001.nii.gz"])
+def test_one_numbered_file_stands_for_its_case(tmp_path: Path, given: str) -> None:
+    touch(tmp_path, "x_0000.nii.gz", "x_0001.nii.gz", "y_0000.nii.gz", "y_0001.nii.gz")
+    assert found(tmp_path / given, ("a", "b")) == {"x": ["x_0000.nii.gz", "x_0001.nii.gz"]}
+
+
+def test_one_sequence_stands_for_its_patient(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"P1_{name}.nii.gz" for name in (*BRATS, "seg")), "whole.nii.gz")
+    assert found(tmp_path / "P1_t1.nii.gz", BRATS) == {"P1": [f"P1_{name}.nii.gz" for name in BRATS]}
+    assert found(tmp_path / "whole.nii.gz", BRATS) == {"whole": ["whole.nii.gz"]}
+
+
+def test_a_file_that_is_no_image_is_refused_as_that(tmp_path: Path) -> None:
+    with pytest.raises(PredictionError, match=r"notes\.txt: not an image\. Known endings: \.nii\.gz"):
+        find_cases(touch(tmp_path, "notes.txt") / "notes.txt", channels=("MRI",))
+
+
 def test_numbered_pictures_are_cases_and_not_channels(tmp_path: Path) -> None:
     touch(tmp_path, "slice_0000.png", "slice_0001.png")
     assert found(tmp_path, ("grey",)) == {"slice_0000": ["slice_0000.png"], "slice_0001": ["slice_0001.png"]}

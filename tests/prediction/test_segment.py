@@ -106,3 +106,27 @@ def test_what_is_not_understood_is_said() -> None:
         predictor().segment([nib.Nifti1Image(VOXELS.T, np.diag([1, 1, n, 1])) for n in (2, 1)])
     with pytest.raises(PredictionError, match="the image has 2 channels; the model expects 1"):
         predictor().segment(np.stack([VOXELS] * 2), spacing_mm=(2, 1, 1))
+
+
+@pytest.mark.parametrize("spacing", [(2, 1, 1), [2.0, 1.0, 1.0], np.array([2.0, 1.0, 1.0])])
+def test_a_voxel_size_may_come_in_any_sequence(spacing: object) -> None:
+    np.testing.assert_array_equal(predictor().segment(VOXELS, spacing_mm=spacing), ANSWER)
+
+
+@pytest.mark.parametrize("spacing", [(1, 1), (1, 1, 0), (1, 1, float("nan")), ("a", 1, 1), 1.0])
+def test_what_is_no_voxel_size_is_refused(spacing: object) -> None:
+    with pytest.raises(ImageError, match="expected three numbers above 0"):
+        predictor().segment(VOXELS, spacing_mm=spacing)
+
+
+@pytest.mark.parametrize("kind", [np.complex64, object])
+def test_voxels_that_are_no_real_numbers_are_refused(kind: type) -> None:
+    with pytest.raises(ImageError, match="expected plain integers or real numbers"):
+        predictor().segment(VOXELS.astype(kind), spacing_mm=(2, 1, 1))
+
+
+def test_a_predictor_opens_models_named_as_text_and_none_is_refused(tmp_path: Path) -> None:
+    model = small.write_small_model(tmp_path / "model", small.plan(kind=KNOWN, spacing_mm=(2.0, 1.0, 1.0)))
+    np.testing.assert_array_equal(Predictor.open(str(model)).segment(VOXELS, spacing_mm=(2, 1, 1)), ANSWER)
+    with pytest.raises(PredictionError, match="no model was named"):
+        Predictor.open()
