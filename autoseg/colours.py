@@ -21,6 +21,11 @@ MISSED: Colour = (0, 114, 178)
 CONFUSED: Colour = (240, 228, 66)
 """Voxels that both have, with different labels."""
 
+BEST: Colour = (0, 114, 178)
+"""What no other beats in a comparison."""
+BEATEN: Colour = (119, 119, 119)
+"""What another one beats."""
+
 
 def structure_colour(index: int) -> Colour:
     """The colour of the structure with this index (0: the first after the background); after seven they repeat."""

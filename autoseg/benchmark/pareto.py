@@ -5,9 +5,7 @@ from pathlib import Path
 
 from autoseg.artefacts import written_whole
 from autoseg.benchmark.rows import Table, pareto_best
-
-BLUE, GREY = "#0072B2", "#777777"
-"""Told apart by colour-blind people too."""
+from autoseg.colours import BEATEN, BEST, hexadecimal
 
 
 def draw_pareto(table: Table, path: Path) -> None:
@@ -23,7 +21,7 @@ def draw_pareto(table: Table, path: Path) -> None:
         if row.mean_dice is None or row.case_s is None:
             continue
         is_left = row.case_s < longest / 2
-        colour = BLUE if row.name in best else GREY
+        colour = hexadecimal(BEST if row.name in best else BEATEN)
         axes.plot(row.case_s, row.mean_dice, "o", color=colour, fillstyle="full" if row.name in best else "none")
         axes.annotate(
             row.name,
@@ -38,7 +36,7 @@ def draw_pareto(table: Table, path: Path) -> None:
         for row in table.rows
         if row.name in best and row.case_s is not None and row.mean_dice is not None
     )
-    axes.plot([seconds for seconds, _ in front], [dice for _, dice in front], "-", color=BLUE, linewidth=1)
+    axes.plot([seconds for seconds, _ in front], [dice for _, dice in front], "-", color=hexadecimal(BEST), linewidth=1)
     axes.set_xlim(left=0.0)
     axes.set_xlabel("seconds for a case")
     axes.set_ylabel("mean Dice")
