@@ -13,7 +13,7 @@ from autoseg.errors import ArtefactError, PredictionError, listed
 from autoseg.prediction.agreeing import shares
 from autoseg.prediction.beside import channel_names, scheme_text
 from autoseg.prediction.postprocessing import Rule
-from autoseg.prediction.report import DECISIVE, REPORT_FILE, CasePrediction, PredictionReport
+from autoseg.prediction.report import DECISIVE, REPORT_FILE, CasePrediction, PredictionReport, failures
 
 ENSEMBLE_FILE = "ensemble.json"
 REMAKE = "autoseg_predict -i IN -o OUT --probabilities"
@@ -51,7 +51,7 @@ class EnsembleReport(BaseModel):
     @property
     def failed(self) -> tuple[CasePrediction, ...]:
         """The cases without a label map."""
-        return tuple(case for case in self.cases if case.error is not None)
+        return failures(self.cases)
 
 
 @dataclass(frozen=True, eq=False)

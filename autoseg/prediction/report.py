@@ -96,7 +96,12 @@ class PredictionReport(BaseModel):
     @property
     def failed(self) -> tuple[CasePrediction, ...]:
         """The cases without a prediction."""
-        return tuple(case for case in self.cases if case.error is not None)
+        return failures(self.cases)
+
+
+def failures(cases: Sequence[CasePrediction]) -> tuple[CasePrediction, ...]:
+    """The cases that have an error instead of files."""
+    return tuple(case for case in cases if case.error is not None)
 
 
 def new_report(
