@@ -12,7 +12,7 @@ from autoseg.artefacts import digest, load
 from autoseg.data.dataset import Dataset
 from autoseg.data.image import Shape
 from autoseg.data.phantom import CASES, SHAPE, write_phantom
-from autoseg.errors import DatasetError, PredictionError
+from autoseg.errors import DatasetError, PredictionError, number_of
 from autoseg.evaluation.evaluate import Evaluation
 from autoseg.evaluation.pairing import dataset_references
 from autoseg.evaluation.run import evaluate
@@ -77,7 +77,9 @@ def run_demo(
     so that a demo that was broken off goes on. Raises DatasetError for too few cases.
     """
     if cases < FEWEST_CASES:
-        raise DatasetError(f"a demo with {cases} cases was asked for; expected at least {FEWEST_CASES} (--cases).")
+        raise DatasetError(
+            f"a demo with {number_of(cases, 'case')} was asked for; expected at least {FEWEST_CASES} (--cases)."
+        )
     workspace, predictions = open_workspace(output / "workspace"), output / "predictions"
     seconds: dict[str, float] = {}
     with _timed("write phantom", seconds):

@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+MOST_NEAR, MOST_OTHERS = 3, 12
+"""So many names like an unknown one, and so many others, stand in its message."""
+
 
 class AutosegError(Exception):
     """The user's input is at fault: commands print the message alone and exit with code 2."""
@@ -78,13 +81,21 @@ def listed(names: Sequence[str], *, most: int = 5, between: str = ", ") -> str:
     return between.join(names[:most]) + more
 
 
+def number_of(count: int, noun: str) -> str:
+    """A count as it stands in a message: 1 case, 2 cases. The `noun` is one that takes an s."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """The error for a `name` outside `known`, with the nearest known name first.
 
-    `kind` says what was looked up, as it should stand in the message: "configuration", "template".
+    `kind` says what was looked up, as it should stand in the message: "configuration", "template". Of many names the
+    nearest and some others are listed.
     """
     names = sorted(known)
-    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    close = get_close_matches(name, names, n=MOST_NEAR, cutoff=0.5)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    listed = ", ".join(names) if names else "none"
-    return UnknownNameError(f"unknown {kind} {name!r}.{hint} Known: {listed}.")
+    if len(names) > MOST_NEAR + MOST_OTHERS:
+        names = [*close, *(other for other in names if other not in close)]
+    shown = listed(names, most=MOST_NEAR + MOST_OTHERS) if names else "none"
+    return UnknownNameError(f"unknown {kind} {name!r}.{hint} Known: {shown}.")

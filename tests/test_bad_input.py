@@ -222,7 +222,7 @@ def test_files_that_dataset_json_names_and_that_are_not_there_are_all_listed_wit
         done = installed("autoseg_plan", place.raw, "-w", place.workspace)
     refused(
         done,
-        "2 files it names are not there",
+        "it names what is not there (2 files):",
         "training.2.image: images/ramp_2.nii.gz",
         "training.3.label: labels/ramp_3.nii.gz",
     )
@@ -423,7 +423,7 @@ def test_a_plan_made_from_data_that_has_since_changed_is_refused_with_the_comman
         done = called(command, "2d", "-w", place.workspace)
     refused(
         done,
-        "1 files have changed since the data set was planned: images/ramp_0.nii.gz",
+        "1 file changed since the data set was planned: images/ramp_0.nii.gz",
         f"Make the plan anew with: autoseg_plan {place.raw}",
     )
     assert place.plan("-q").code == 0

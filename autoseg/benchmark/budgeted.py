@@ -21,7 +21,7 @@ from autoseg.data.dataset import Dataset
 from autoseg.data.labels import LabelScheme
 from autoseg.data.readers import read_labels, write_labels
 from autoseg.data.splits import ALL
-from autoseg.errors import BenchmarkError
+from autoseg.errors import BenchmarkError, number_of
 from autoseg.evaluation.pairing import dataset_references
 from autoseg.evaluation.run import evaluate
 from autoseg.prediction.run import predict
@@ -66,7 +66,7 @@ def compare_with_peer(setting: Setting, peer: NnUnet, *, budget: Budget, step_s:
     training = _trained(peer, budget, step_s=step_s)
     theirs = _predicted(setting, peer, training, fold=ALL, images=peer.raw / "imagesTs", cases=cases, dataset=dataset)
     ours = _ours(setting, budget, images=peer.raw / "imagesTs", cases=cases, dataset=dataset)
-    given = f"{budget.seconds:.0f} s" if budget.seconds is not None else f"{training.steps} steps"
+    given = f"{budget.seconds:.0f} s" if budget.seconds is not None else number_of(training.steps, "step")
     return Comparison(
         dataset=dataset.name,
         configuration=setting.configuration.name,
@@ -114,7 +114,7 @@ class _Training:
     @property
     def how(self) -> str:
         paid = "" if self.paid_s is None else f", as many as its median step of {self.paid_s:.2f} s allows in that time"
-        return f"{self.steps} steps{paid}, schedule ended there, no validation"
+        return f"{number_of(self.steps, 'step')}{paid}, schedule ended there, no validation"
 
 
 def _trained(peer: NnUnet, budget: Budget, *, step_s: float | None) -> _Training:

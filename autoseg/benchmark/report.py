@@ -10,6 +10,7 @@ from autoseg.benchmark.rows import METRICS, Row, Score, Table, pareto_best
 from autoseg.benchmark.spent import Side, Turns
 from autoseg.benchmark.step import StepBenchmark
 from autoseg.benchmark.timing import Machine, Times
+from autoseg.errors import number_of
 
 
 def step_lines(found: StepBenchmark) -> list[str]:
@@ -33,7 +34,8 @@ def preprocessing_lines(found: PreprocessingBenchmark) -> list[str]:
     """A table of the programs' runs, and how many times as fast autoseg is."""
     spacing = " x ".join(f"{value:.3g}" for value in found.spacing_mm)
     lines = [
-        f"{found.dataset}, {found.configuration}: {found.cases} cases to {spacing} mm; {on_machine(found.machine)}",
+        f"{found.dataset}, {found.configuration}: {number_of(found.cases, 'case')} to {spacing} mm; "
+        f"{on_machine(found.machine)}",
         "",
         "| | runs | cases per second, median | seconds | most memory of a process |",
         "|---|---|---|---|---|",
@@ -78,7 +80,7 @@ def _side_row(side: Side) -> str:
 
 def table_lines(table: Table) -> list[str]:
     """All rows: a column for each structure's Dice, then means over structures and what it cost."""
-    what = f"{table.budget_s:.0f} s of training" if table.budget_s is not None else f"{table.iterations} steps"
+    what = f"{table.budget_s:.0f} s of training" if table.budget_s is not None else number_of(table.iterations or 0, "step")
     best = pareto_best(table.rows)
     structures = list(dict.fromkeys(name for row in table.rows for name in row.scores))
     columns = [

@@ -10,7 +10,7 @@ import numpy as np
 from autoseg.benchmark.spent import Side, Spent, Turns, own_command, own_environment, spent_by
 from autoseg.benchmark.timing import this_machine
 from autoseg.data.readers import image_ending, image_stem, is_image, read_labels
-from autoseg.errors import BenchmarkError
+from autoseg.errors import BenchmarkError, number_of
 from autoseg.interchange.installing import Installed
 from autoseg.interchange.nnunet_import import import_nnunet
 from autoseg.progress import SILENT, Progress
@@ -50,9 +50,9 @@ def measure_commands(
         own.append(_own(ours, given, folder / f"autoseg_{turn}", mirroring=mirroring, options=options))
         if python is not None:
             other.append(_theirs(python, model, ours.folds, given, folder / f"nnunet_{turn}", mirroring=mirroring))
-    count = len({path.name for path in (folder / "autoseg_0").iterdir() if is_image(path)})
+    cases = number_of(len({path.name for path in (folder / "autoseg_0").iterdir() if is_image(path)}), "case")
     return Turns(
-        what=f"{count} cases of {images.name}, {'' if mirroring else 'not '}mirrored, {ours.dataset} {ours.configuration}",
+        what=f"{cases} of {images.name}, {'' if mirroring else 'not '}mirrored, {ours.dataset} {ours.configuration}",
         machine=this_machine(device="cpu", threads=available_cores()),
         ours=Side(name=" ".join(["autoseg_predict", *options]), runs=tuple(own)),
         theirs=Side(name="nnU-Net", runs=tuple(other)) if other else None,

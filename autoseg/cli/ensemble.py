@@ -9,6 +9,7 @@ from autoseg.cli.beside_options import Classes, JsonLines, Quiet, Uncertainty, w
 from autoseg.cli.console import bars, command_line, end_with_failures, print_json_line
 from autoseg.cli.folds import numbers, words
 from autoseg.cli.to_review import show_review
+from autoseg.errors import number_of
 
 if TYPE_CHECKING:
     from autoseg.prediction.combined import EnsembleReport
@@ -77,7 +78,8 @@ def _show(report: "EnsembleReport", output: Path) -> None:
     from rich.console import Console
 
     console = Console(soft_wrap=True, highlight=False)
-    console.print(f"{len(report.cases) - len(report.failed)} of {len(report.cases)} cases in {output}", markup=False)
+    total = number_of(len(report.cases), "case")
+    console.print(f"{len(report.cases) - len(report.failed)} of {total} in {output}", markup=False)
     for member in report.members:
         models = ", ".join(Path(model).name for model in member.models)
         console.print(f"{member.share:.3f}  {member.folder}  ({models}, folds {', '.join(member.folds)})", markup=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoseg.cli.console import print_json
+from autoseg.errors import listed, number_of
 from autoseg.extend import resolve
 
 if TYPE_CHECKING:
@@ -70,14 +71,15 @@ def _show_tables(evaluation: "Evaluation", folder: Path, show: Show) -> None:
     for metric in show.metrics or ("dice",):
         console.print(detail_table(evaluation, metric, title=about(metric).heading))
         for stratum in evaluation.strata:
-            title = f"{about(metric).heading}, {evaluation.stratified_by} {stratum.value}: {len(stratum.cases)} cases"
+            cases = number_of(len(stratum.cases), "case")
+            title = f"{about(metric).heading}, {evaluation.stratified_by} {stratum.value}: {cases}"
             console.print(detail_table(stratum, metric, title=title))
-    for ids, what in (
-        (evaluation.extra, "predictions have no reference"),
-        (evaluation.missing, "references have no prediction"),
+    for ids, what, other in (
+        (evaluation.extra, "prediction", "reference"),
+        (evaluation.missing, "reference", "prediction"),
     ):
         if ids:
-            console.print(f"{len(ids)} {what} and were left out: {', '.join(ids[:5])}{' ...' if len(ids) > 5 else ''}")
+            console.print(f"left out: {number_of(len(ids), what)} without a {other}: {listed(ids)}")
     console.print(f"Written: {folder / EVALUATION_FILE}, {folder / CASES_FILE}", soft_wrap=True)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from autoseg.cli.train_display import EVERY_S, TrainingDisplay, epoch_line, step_line
+from autoseg.errors import number_of
 
 if TYPE_CHECKING:
     from autoseg.training.example import Example
@@ -82,7 +83,7 @@ class _FoldLines:
         self._names = start.output_names
         at = f"epoch {start.first_epoch}, step {start.first_step}"
         resumed = f", resumed at {at}" if start.first_epoch or start.first_step else ""
-        self._display.say(self._fold, f"{start.training_cases} cases to train on, {start.device}{resumed}")
+        self._display.say(self._fold, f"{number_of(start.training_cases, 'case')} to train on, {start.device}{resumed}")
 
     def stepped(self, step: "Step") -> None:
         """The live line anew, or a plain line now and then."""

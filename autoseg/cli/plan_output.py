@@ -9,6 +9,7 @@ from rich.table import Table
 from autoseg.cli.console import print_json
 from autoseg.data import check as checks
 from autoseg.data.check import Problem
+from autoseg.errors import number_of
 from autoseg.planning import explain as pages
 from autoseg.planning.compare import Difference
 from autoseg.planning.facts import Facts
@@ -34,7 +35,7 @@ def check(checked: Checked, *, as_json: bool, quiet: bool) -> None:
         return
     if not quiet:
         print(f"{known.name}: {known.layout} layout, template {known.template or 'none'}")
-        print(f"  {known.cases} cases to train on, {known.test_cases} to predict")
+        print(f"  {number_of(known.cases, 'case')} to train on, {known.test_cases} to predict")
         print(f"  channels: {', '.join(known.channels)}")
         if known.shapes is not None and known.spacings_mm is not None:
             is_flat = all(shape[0] == 1 for shape in known.shapes)
@@ -87,7 +88,7 @@ def planned(done: Planned, written: Sequence[Path], *, explain: bool, as_json: b
     warnings = [problem for problem in done.checked.problems if problem.severity == "warning"]
     _print_problems(warnings[:10])
     if len(warnings) > 10:
-        print(f"{len(warnings) - 10} more warnings: see them with --check")
+        print(f"{number_of(len(warnings) - 10, 'more warning')}: see them with --check")
     _print_plan(done.plan, done.facts, explain=explain)
     state = "already up to date" if done.was_up_to_date else "saved"
     print(f"Plan {state}: {done.checked.folder.plan_file}")

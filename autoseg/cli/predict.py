@@ -10,7 +10,7 @@ from autoseg.cli.console import bars, command_line, end_with_failures, print_jso
 from autoseg.cli.folds import fold_names, numbers, words
 from autoseg.cli.model_choice import chosen_models
 from autoseg.cli.to_review import show_review
-from autoseg.errors import PredictionError
+from autoseg.errors import PredictionError, number_of
 
 if TYPE_CHECKING:
     from autoseg.prediction.report import CasePrediction, PredictionReport
@@ -140,7 +140,8 @@ def _show(report: "PredictionReport", output: Path) -> None:
 
     # Paths and lists must not be broken over lines: they are copied.
     console = Console(soft_wrap=True, highlight=False)
-    console.print(f"{len(report.cases) - len(report.failed)} of {len(report.cases)} cases in {output}", markup=False)
+    total = number_of(len(report.cases), "case")
+    console.print(f"{len(report.cases) - len(report.failed)} of {total} in {output}", markup=False)
     table = Table()
     columns = list(dict.fromkeys(name for case in report.cases for name in case.volumes_ml))
     for name in ("case", *(f"{column} (ml)" for column in columns), "seconds"):
@@ -157,8 +158,9 @@ def _show(report: "PredictionReport", output: Path) -> None:
     stages = {
         name: sum(case.seconds.get(name, 0.0) for case in report.cases if not case.skipped) for name in _stages(report)
     }
+    each = ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages.items())
     console.print(
-        f"{report.seconds:.1f} s ({', '.join(f'{name} {seconds:.1f}' for name, seconds in stages.items())}), "
+        f"{report.seconds:.1f} s{f' ({each})' if each else ''}, "
         f"{report.precision} on {report.device}, {', '.join(report.configurations)}, folds {', '.join(report.folds)}"
     )
 

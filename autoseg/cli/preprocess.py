@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from autoseg.cli.console import bars, command_line, print_json
+from autoseg.errors import number_of
 
 REMAKE = "autoseg_plan DATASET"
 
@@ -47,7 +48,7 @@ def preprocess(
         )
         done.append({"configuration": name, "cases": list(manifest.ids), "folder": str(place)})
         if not quiet and not as_json:
-            print(f"{name}: {len(manifest.ids)} cases are ready in {place}")
+            print(f"{name}: {number_of(len(manifest.ids), 'case')} ready in {place}")
     if as_json:
         print_json(done)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoseg.cli.console import bars, command_group, print_json
+from autoseg.errors import listed, number_of
 
 if TYPE_CHECKING:
     from autoseg.data.dataset import Dataset
@@ -69,13 +70,12 @@ def features(
     )
     if quiet:
         return
-    print(f"{len(table.cases)} cases, {len(table.columns)} imaging features: {output / run.FEATURES_FILE}")
+    features = number_of(len(table.columns), "imaging feature")
+    print(f"{number_of(len(table.cases), 'case')}, {features}: {output / run.FEATURES_FILE}")
     print(f"what each column means, with its unit: {output / run.DEFINITIONS_FILE}")
     if table.without_segmentation:
         ids = table.without_segmentation
-        print(
-            f"{len(ids)} images without a segmentation were left out: {', '.join(ids[:5])}{' ...' if len(ids) > 5 else ''}"
-        )
+        print(f"left out: {number_of(len(ids), 'image')} without a segmentation: {listed(ids)}")
 
 
 def train(
@@ -204,9 +204,10 @@ def _show_validation(model: "SurvivalModel", output: Path) -> None:
         console.print(f"C-index minus that of age alone: {_told(difference)}: {validation.against_age.verdict}.")
     left_out = len(validation.without_survival), len(validation.without_features)
     if any(left_out):
-        console.print(f"Not used: {left_out[0]} patients without survival, {left_out[1]} without features.")
+        console.print(f"Not used: {number_of(left_out[0], 'patient')} without survival, {left_out[1]} without features.")
     console.print(
-        f"Fitted to all: {model.family}, {len(model.preparation.columns)} features. Written: {output}", markup=False
+        f"Fitted to all: {model.family}, {number_of(len(model.preparation.columns), 'feature')}. Written: {output}",
+        markup=False,
     )
     console.print(model.notice)
 

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from autoseg.errors import number_of
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -14,4 +16,5 @@ def show_review(report: "PredictionReport | EnsembleReport", console: "Console")
     for name, told in report.review.items():
         console.print(f"review {name}: {'; '.join(told)}", markup=False)
     if report.review:
-        console.print(f"{len(report.review)} of {len(report.cases)} cases to look at, the least sure first", markup=False)
+        total = number_of(len(report.cases), "case")
+        console.print(f"{len(report.review)} of {total} to look at, the least sure first", markup=False)

@@ -13,7 +13,7 @@ from autoseg.cli.console import bars, command_line, print_json
 from autoseg.cli.folds import fold_names
 from autoseg.cli.folds_display import side_by_side
 from autoseg.cli.train_display import display
-from autoseg.errors import TrainingError
+from autoseg.errors import TrainingError, number_of
 
 if TYPE_CHECKING:
     from autoseg.training.fold import FoldResult
@@ -186,7 +186,11 @@ def _for_machines(result: "FoldResult") -> dict[str, Any]:
 def _report(results: Sequence["FoldResult"]) -> None:
     for result in results:
         card = result.card
-        done = "was trained before" if result.was_finished else f"{card.steps} steps in {card.seconds / 60:.1f} min"
+        done = (
+            "was trained before"
+            if result.was_finished
+            else f"{number_of(card.steps, 'step')} in {card.seconds / 60:.1f} min"
+        )
         dice = "-" if card.mean_pseudo_dice is None else f"{card.mean_pseudo_dice:.3f}"
         print(f"fold {card.fold}: {done}, pseudo-Dice {dice}{_shown(result.scores)}")
     print(f"Model: {results[0].model}")

@@ -5,6 +5,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from autoseg.errors import number_of
+
 if TYPE_CHECKING:
     from autoseg.training.example import Example
     from autoseg.training.history import EpochRow
@@ -38,7 +40,7 @@ class TrainingDisplay:
         from autoseg.data.splits import ALL
 
         self._names, self._last, self._said_s = start.output_names, None, time.monotonic()
-        length = f"{start.epochs} epochs" if start.budget_s is None else _clock(start.budget_s)
+        length = number_of(start.epochs or 0, "epoch") if start.budget_s is None else _clock(start.budget_s)
         at = f"epoch {start.first_epoch}, step {start.first_step}"
         resumed = f"; resumed at {at}" if start.first_epoch or start.first_step else ""
         # Fold "all" has no cases left that the network has not seen.
@@ -48,7 +50,7 @@ class TrainingDisplay:
             else f", {start.validation_cases} to validate on"
         )
         self._say(
-            f"{start.configuration}, fold {start.fold}: {start.training_cases} cases to train on"
+            f"{start.configuration}, fold {start.fold}: {number_of(start.training_cases, 'case')} to train on"
             f"{judged}; {start.parameters / 1e6:.1f} million parameters, {start.precision} "
             f"on {start.device}; {length}{resumed}"
         )
@@ -122,7 +124,7 @@ def epoch_line(row: "EpochRow", names: Sequence[str]) -> str:
     """An epoch that is done, on one line."""
     dice = ", ".join(f"{name} {_number(value)}" for name, value in zip(names, row.pseudo_dice, strict=False))
     parts = [
-        f"{row.steps} steps",
+        number_of(row.steps, "step"),
         f"loss {_number(row.train_loss)} / {_number(row.validation_loss)}",
         f"pseudo-Dice {_number(row.mean_pseudo_dice)} (average {_number(row.ema_pseudo_dice)}; {dice})",
         *([f"whole cases Dice {_number(row.mean_case_dice)}"] if row.case_dice else []),

@@ -15,6 +15,7 @@ from autoseg.data.formats.header import Header
 from autoseg.data.headers import NOTHING, CaseHeaders, read_headers
 from autoseg.data.image import Mismatch, compare_grids
 from autoseg.data.labels import LabelScheme
+from autoseg.errors import number_of
 
 _PIECE = 1 << 20
 
@@ -133,7 +134,7 @@ def _nothing_to_train_on(dataset: Dataset) -> Problem:
         case="(none)",
         file=dataset.root,
         field="cases",
-        found=f"{len(dataset.test_cases)} cases, none of them with a label map",
+        found=f"{number_of(len(dataset.test_cases), 'case')}, none of them with a label map",
         expected="cases with label maps",
         advice="Add label maps to train on.",
     )
@@ -190,7 +191,7 @@ def _channel_count(headers: CaseHeaders, channels: Sequence[str]) -> list[Proble
             case,
             ", ".join(case.images),
             "channel missing" if sum(found) < len(channels) else "channels",
-            found=f"{sum(found)} channels",
+            found=number_of(sum(found), "channel"),
             expected=f"{len(channels)} ({', '.join(channels)})",
             advice="Every case needs the same channels in the same order.",
         )
@@ -259,7 +260,7 @@ def _image_content(case: Case, ranges: Sequence[ChannelRange], channels: Sequenc
     for index, (name, found) in enumerate(zip(channels, ranges, strict=True)):
         file = case.images[index if len(case.images) > 1 else 0]
         if found.not_numbers:
-            wrong = f"{found.not_numbers} voxels that are NaN or infinite in channel {name}"
+            wrong = f"{number_of(found.not_numbers, 'voxel')} NaN or infinite in channel {name}"
             advice = "Replace them, or remove the case."
             problems.append(
                 _problem("error", case, file, "NaN or infinity", found=wrong, expected="numbers", advice=advice)
@@ -280,7 +281,7 @@ def _label_content(case: Case, counts: Mapping[int, int], scheme: LabelScheme) -
     known = {label.value for label in scheme.labels} | ({scheme.ignore} if scheme.ignore is not None else set())
     problems = []
     for value in sorted(set(counts) - known):
-        found = f"{value} ({counts[value]} voxels)"
+        found = f"{value} ({number_of(counts[value], 'voxel')})"
         expected = "one of " + ", ".join(str(known_value) for known_value in sorted(known))
         advice = "Declare the value, or correct the label map."
         problems.append(_problem("error", case, file, "undeclared label", found=found, expected=expected, advice=advice))

@@ -58,7 +58,7 @@ def _stacked(parts: Sequence[tuple[Image, GiveBack]]) -> tuple[Image, GiveBack]:
 
 def _from_array(array: NDArray[Any], spacing_mm: Sequence[float] | None, orientation: str) -> tuple[Image, GiveBack]:
     if array.ndim not in (2, 3, 4):
-        raise ImageError(f"an array has {array.ndim} axes; expected (y, x), (z, y, x) or (channel, z, y, x).")
+        raise ImageError(f"an array has the shape {array.shape}; expected (y, x), (z, y, x) or (channel, z, y, x).")
     is_flat = array.ndim == 2
     if spacing_mm is None and not is_flat:
         raise ImageError("an array has no voxel size. Give it in millimetres: spacing_mm=(z, y, x).")

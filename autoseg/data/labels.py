@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, model_validator
 
 from autoseg.artefacts import FROZEN
-from autoseg.errors import LabelError
+from autoseg.errors import LabelError, number_of
 
 _AT_A_TIME = 1 << 20
 OUTSIDE = -1
@@ -138,7 +138,7 @@ class LabelScheme(BaseModel):
         return classes
 
     def _undeclared_error(self, values: NDArray[np.integer]) -> LabelError:
-        listed = ", ".join(f"{value} ({count} voxels)" for value, count in self.undeclared(values).items())
+        listed = ", ".join(f"{value} ({number_of(count, 'voxel')})" for value, count in self.undeclared(values).items())
         declared = ", ".join(str(value) for value in self._class_of_value)
         return LabelError(f"undeclared label value {listed}; declared are {declared}")
 

@@ -22,7 +22,7 @@ from autoseg.data.phantom_anatomy import (
     draw_scan,
 )
 from autoseg.data.readers import write_image, write_labels
-from autoseg.errors import DatasetError
+from autoseg.errors import DatasetError, number_of
 from autoseg.parallel import map_cases
 from autoseg.progress import SILENT, Progress
 
@@ -157,7 +157,7 @@ def _description(*, cases: int, shape: Shape, seed: int) -> dict[str, object]:
 
 def _refuse_tiny(*, cases: int, shape: Shape) -> None:
     if cases < 2:
-        raise DatasetError(f"a phantom of {cases} cases was asked for; expected at least 2.")
+        raise DatasetError(f"a phantom of {number_of(cases, 'case')} was asked for; expected at least 2.")
     if min(shape) < SMALLEST_EDGE:
         z, y, x = shape
         raise DatasetError(

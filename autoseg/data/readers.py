@@ -12,7 +12,7 @@ from autoseg.data.dataset import Case
 from autoseg.data.formats import dicom, itk, nifti, picture
 from autoseg.data.formats.header import Digest, Header, Reader
 from autoseg.data.image import Geometry, Image, compare_grids
-from autoseg.errors import ImageError
+from autoseg.errors import ImageError, number_of
 
 _NIFTI = Reader(nifti.read_header, nifti.read_image, nifti.write_image, digested=nifti.read_image)
 _ITK = Reader(itk.read_header, itk.read_image, itk.write_image)
@@ -115,8 +115,9 @@ def read_files(
         found.append(len(image.voxels))
         yield image
     if sum(found) != len(channels) or (len(paths) > 1 and max(found) > 1):
+        counted = number_of(found[0], "channel") if len(found) == 1 else f"{found} channels"
         raise ImageError(
-            f"case {case.id}: {found[0] if len(found) == 1 else found} channels found in {', '.join(case.images)}; "
+            f"case {case.id}: {counted} found in {', '.join(case.images)}; "
             f"expected {len(channels)} ({', '.join(channels)})."
         )
 

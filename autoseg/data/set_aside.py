@@ -5,7 +5,7 @@ from pathlib import Path
 from autoseg.data.check import Problem
 from autoseg.data.dataset import Dataset
 from autoseg.data.layouts.found import images_in, subfolders
-from autoseg.errors import listed
+from autoseg.errors import listed, number_of
 
 
 def set_aside(dataset: Dataset) -> list[Problem]:
@@ -24,7 +24,7 @@ def _without_label(dataset: Dataset) -> list[Problem]:
             dataset,
             case=listed(names),
             field="label missing",
-            found=f"{_patients(len(names))} without a segmentation, beside {len(dataset.cases)} with one",
+            found=f"{number_of(len(names), 'patient')} without a segmentation, beside {len(dataset.cases)} with one",
             expected="a segmentation for each patient to train on",
             advice="They are not trained on, but kept to predict. Add the files if they belong to the training set.",
         )
@@ -52,10 +52,6 @@ def _without_images(dataset: Dataset) -> list[Problem]:
 def _content(folder: Path) -> str:
     images = [path.name for path in images_in(folder)]
     return f"only {listed(images)}" if images else "no image"
-
-
-def _patients(count: int) -> str:
-    return "1 patient" if count == 1 else f"{count} patients"
 
 
 def _warning(dataset: Dataset, *, case: str, field: str, found: str, expected: str, advice: str) -> Problem:

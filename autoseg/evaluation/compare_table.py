@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from autoseg.errors import number_of
 from autoseg.evaluation.compare import Difference, PairedComparison
 from autoseg.evaluation.metrics import about
 
@@ -32,7 +33,9 @@ def reading(comparison: PairedComparison, metrics: Sequence[str]) -> str:
     ]
     if found:
         return f"Different beyond chance (corrected p < {SIGNIFICANT}): {', '.join(found)}."
-    return f"Nothing shown differs beyond chance (corrected p < {SIGNIFICANT}) in these {len(comparison.cases)} cases."
+    return (
+        f"Nothing shown differs beyond chance (corrected p < {SIGNIFICANT}) in {number_of(len(comparison.cases), 'case')}."
+    )
 
 
 def _row(name: str, found: Difference, metric: str) -> list[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoseg.csv_table import write_csv
+from autoseg.errors import number_of
 from autoseg.evaluation.evaluate import Evaluation, Stratum
 from autoseg.evaluation.metrics import about
 from autoseg.evaluation.summary import Metrics, Summary
@@ -55,7 +56,7 @@ def summary_table(evaluation: Evaluation) -> "Table":
 
     shown = [metric for metric in SHOWN if metric in evaluation.metrics]
     table = Table(
-        title=f"Mean of {len(evaluation.cases)} cases (± standard deviation)",
+        title=f"Mean of {number_of(len(evaluation.cases), 'case')} (± standard deviation)",
         caption=_undefined(evaluation, shown),
         title_justify="left",
         caption_justify="left",

@@ -12,7 +12,7 @@ from autoseg.data.check import Problem, channel_range, check_content, count_valu
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.image import reorient_spacing
 from autoseg.data.readers import read_files, read_labels
-from autoseg.errors import ImageError, StaleError, listed
+from autoseg.errors import ImageError, StaleError, listed, number_of
 from autoseg.fingerprint.case import Measuring
 from autoseg.fingerprint.fingerprint import CaseFingerprint, Fingerprint
 from autoseg.fingerprint.record import CaseRecord, files_of, find_record, meaning_of, write_record
@@ -164,6 +164,6 @@ def verify_unchanged(dataset: Dataset, fingerprint: Fingerprint) -> None:
     ]
     if changed:
         raise StaleError(
-            f"{dataset.name}: {len(changed)} files have changed since the data set was planned: {listed(changed)}. "
+            f"{dataset.name}: {number_of(len(changed), 'file')} changed since the data set was planned: {listed(changed)}. "
             f"Make the plan anew with: {remake}"
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from autoseg.data.layouts.dataset_json import label_scheme, read_json
-from autoseg.errors import ArtefactError, DatasetError, PlanError
+from autoseg.errors import ArtefactError, DatasetError, PlanError, number_of
 from autoseg.interchange.file_digest import file_digest
 from autoseg.interchange.nnunet_checkpoint import NnunetCheckpoint, read_checkpoint
 from autoseg.interchange.nnunet_configuration import configuration_of, read_plans
@@ -214,8 +214,9 @@ def _plan(
     )
     if len(one.normalisation) != len(plan.channels):
         raise ArtefactError(
-            f"{plans_file}: normalises {len(one.normalisation)} channels, {dataset_file} names {len(plan.channels)} "
-            f"({', '.join(plan.channels)}). Put the dataset.json there that the model was trained with."
+            f"{plans_file}: normalises {number_of(len(one.normalisation), 'channel')}, {dataset_file} names "
+            f"{len(plan.channels)} ({', '.join(plan.channels)}). Put the dataset.json there that the model was "
+            "trained with."
         )
     check_configuration(one, plan=plan, key=f"{one.name} (in {plans_file})")
     return plan

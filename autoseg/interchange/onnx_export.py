@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from autoseg.artefacts import FROZEN, save, written_whole
 from autoseg.data.labels import LabelScheme
-from autoseg.errors import PredictionError
+from autoseg.errors import PredictionError, number_of
 from autoseg.interchange.file_digest import file_digest
 from autoseg.planning.plan import Normalisation, Resampling
 from autoseg.prediction.ensemble import Member, open_ensemble
@@ -148,8 +148,8 @@ def _write_graph(member: Member, file: Path) -> None:
     size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     if size > MOST_BYTES:
         raise PredictionError(
-            f"{file}: {len(member.networks)} folds have {size / 2**30:.1f} GiB of weights, more than a graph holds. "
-            "Choose one fold with -f."
+            f"{file}: {number_of(len(member.networks), 'fold')} with {size / 2**30:.1f} GiB of weights, more than a graph "
+            "holds. Choose one fold with -f."
         )
     patch = (1, member.plan.input_channels(member.configuration), *member.configuration.patch_size)
     with _silence(), torch.no_grad():

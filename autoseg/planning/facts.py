@@ -9,7 +9,7 @@ from autoseg.artefacts import digest
 from autoseg.data.dataset import Dataset
 from autoseg.data.image import Shape, Spacing
 from autoseg.data.labels import LabelScheme
-from autoseg.errors import PlanError
+from autoseg.errors import PlanError, number_of
 from autoseg.fingerprint.fingerprint import Fingerprint
 from autoseg.fingerprint.statistics import IntensityStatistics
 
@@ -50,8 +50,9 @@ class Facts:
             raise PlanError("dataset.json: no channel is named. Name at least one under channel_names.")
         if self.intensities and len(self.intensities) != len(self.channels):
             raise PlanError(
-                f"the fingerprint measures {len(self.intensities)} channels, the data set names {len(self.channels)} "
-                f"({', '.join(self.channels)}). Use the dataset.json that the fingerprint was made with."
+                f"the fingerprint measures {number_of(len(self.intensities), 'channel')}, the data set names "
+                f"{len(self.channels)} ({', '.join(self.channels)}). Use the dataset.json that the fingerprint was "
+                "made with."
             )
 
     @property
@@ -72,7 +73,8 @@ def check_numbers(spacings_mm: Sequence[Spacing], shapes: Sequence[Shape], *, re
         raise PlanError("the fingerprint holds no case. Expected a spacing and a shape for each training case.")
     if len(spacings_mm) != len(shapes):
         raise PlanError(
-            f"the fingerprint holds {len(spacings_mm)} spacings but {len(shapes)} shapes. Each case needs one of both."
+            f"the fingerprint holds {number_of(len(spacings_mm), 'spacing')} but {number_of(len(shapes), 'shape')}. "
+            "Each case needs one of both."
         )
     for kind, rows, unit in (("spacing", spacings_mm, " mm"), ("shape after cropping", shapes, " voxels")):
         for index, row in enumerate(rows):

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from autoseg.artefacts import FROZEN
 from autoseg.data.labels import LabelScheme, paint_order
-from autoseg.errors import LabelError
+from autoseg.errors import LabelError, number_of
 from autoseg.planning.plan import Decision
 
 
@@ -61,7 +61,7 @@ def prove_regions(labels: LabelScheme, *, label_voxels: Mapping[int, int]) -> tu
     for value, back in zip(tried.tolist(), painted.tolist(), strict=True):
         if back != value:
             name = next(label.name for label in labels.labels if label.value == value)
-            count = f", {label_voxels[value]} voxels of the training labels," if value in label_voxels else ""
+            count = f", {number_of(label_voxels[value], 'voxel')} of the training labels," if value in label_voxels else ""
             raise LabelError(
                 f"label {name!r} ({value}){count} cannot be recovered from the regions "
                 f"{', '.join(region.name for region in labels.regions)}: it would come back as {back}. Add a region that "

@@ -8,7 +8,7 @@ import numpy as np
 from autoseg.data.dataset import Case
 from autoseg.data.image import Image
 from autoseg.data.readers import read_case, read_header
-from autoseg.errors import PredictionError
+from autoseg.errors import PredictionError, number_of
 
 
 def read_present(case: Case, *, channels: Sequence[str], may_lack: bool) -> tuple[Image, tuple[str, ...]]:
@@ -52,6 +52,6 @@ def _holds_all(file: str, channels: Sequence[str]) -> bool:
 def _found(case: Case, files: Sequence[str], channels: Sequence[str]) -> str:
     names = ", ".join(Path(file).name for file in files)
     return (
-        f"case {case.id}: {len(files)} channels found ({names}); the model expects {len(channels)}: "
+        f"case {case.id}: {number_of(len(files), 'channel')} found ({names}); the model expects {len(channels)}: "
         f"{', '.join(channels)}. Give one file for each, or one file with all."
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from autoseg.errors import PredictionError
+from autoseg.errors import PredictionError, number_of
 
 ONE = 2**30
 """The whole number that stands for a probability of 1. Sums of whole numbers know no order, those of floats do."""
@@ -21,7 +21,8 @@ def shares(weights: Sequence[float] | None, count: int) -> tuple[float, ...]:
     if len(given) != count:
         listed = " ".join(f"{weight:g}" for weight in given)
         raise PredictionError(
-            f"--weights {listed}: {len(given)} weights were given for {count} members. Give one for each, in their order."
+            f"--weights {listed}: {number_of(len(given), 'weight')} for {number_of(count, 'member')}. Give one for each, "
+            "in their order."
         )
     for weight in given:
         if not (math.isfinite(weight) and weight > 0):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from autoseg.artefacts import FROZEN, load
 from autoseg.data.labels import LabelScheme
-from autoseg.errors import ArtefactError, PredictionError, listed
+from autoseg.errors import ArtefactError, PredictionError, listed, number_of
 from autoseg.prediction.agreeing import shares
 from autoseg.prediction.beside import channel_names, scheme_text
 from autoseg.prediction.postprocessing import Rule
@@ -98,7 +98,9 @@ def open_sources(folders: Sequence[Path | str], weights: Sequence[float] | None,
     """
     paths = [Path(folder) for folder in folders]
     if len(paths) < 2:
-        raise PredictionError(f"{len(paths)} folder was given: an ensemble has two members at least. Name their folders.")
+        raise PredictionError(
+            f"found {number_of(len(paths), 'folder')}: an ensemble has two members at least. Name their folders."
+        )
     seen = [path.resolve() for path in paths]
     for path, place in zip(paths, seen, strict=True):
         if seen.count(place) > 1:

@@ -11,7 +11,7 @@ from autoseg.artefacts import FROZEN
 from autoseg.data.box import nonzero_box, whole
 from autoseg.data.image import Geometry, Image, Shape, Spacing, reorient, reorient_spacing
 from autoseg.data.labels import OUTSIDE
-from autoseg.errors import ImageError
+from autoseg.errors import ImageError, number_of
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.preprocessing.intensity import normalise
 from autoseg.preprocessing.resampling import resample_image, resample_labels, resampled_shape
@@ -209,6 +209,6 @@ def _check_channels(image: Image, plan: Plan) -> None:
     found, expected = len(image.voxels), len(plan.channels)
     if found != expected:
         raise ImageError(
-            f"the image has {found} channels, the plan expects {expected} ({', '.join(plan.channels)}). "
+            f"the image has {number_of(found, 'channel')}, the plan expects {expected} ({', '.join(plan.channels)}). "
             "Give one image for each of these channels, in this order."
         )

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from autoseg.artefacts import digest
 from autoseg.data.dataset import Dataset
+from autoseg.errors import number_of
 from autoseg.fingerprint.fingerprint import Fingerprint
 from autoseg.report.blocks import Block, Cell, Facts, Picture, Table, Text, cells, number_cell, number_text
 from autoseg.report.curves import draw_curves
@@ -76,7 +77,7 @@ def training(sources: Sources) -> list[Block]:
     trained = [fold for fold in sources.folds if fold.history]
     blocks: list[Block] = []
     if trained:
-        last = [f"fold {fold.name}: {len(fold.history)} epochs, {_last(fold.history[-1])}" for fold in trained]
+        last = [f"fold {fold.name}: {number_of(len(fold.history), 'epoch')}, {_last(fold.history[-1])}" for fold in trained]
         caption = "Dice and IoU of random validation patches (thin) and of whole held-out cases (thick)."
         alt = f"Curves of loss, Dice, IoU and learning rate over epochs. {'; '.join(last)}."
         blocks.append(Picture(draw_curves(trained), alt, caption))
@@ -105,10 +106,10 @@ def costs(sources: Sources) -> list[Block]:
             peak = max((row.get("memory_bytes") or 0 for row in fold.history), default=0)
             rows.append([Cell(f"training of fold {fold.name}"), number_cell(fold.card.seconds, 1), _gigabytes(peak)])
         if fold.prediction is not None:
-            stage = f"prediction of {len(fold.prediction.cases)} held-out cases of fold {fold.name}"
+            stage = f"prediction of {number_of(len(fold.prediction.cases), 'held-out case')} of fold {fold.name}"
             rows.append([Cell(stage), number_cell(fold.prediction.seconds, 1), Cell("–")])
     if sources.prediction is not None:
-        stage = f"prediction of {len(sources.prediction.cases)} cases"
+        stage = f"prediction of {number_of(len(sources.prediction.cases), 'case')}"
         rows.append([Cell(stage), number_cell(sources.prediction.seconds, 1), Cell("–")])
     blocks: list[Block] = []
     if rows:
@@ -119,7 +120,7 @@ def costs(sources: Sources) -> list[Block]:
     if stages:
         means = [float(np.mean([case.seconds[s] for case in cases if s in case.seconds])) for s in stages]
         row = [Cell("mean of a case, s"), *(number_cell(mean, 3) for mean in means)]
-        blocks.append(Table(f"Prediction of a case, over {len(cases)} cases", ("", *stages), [row]))
+        blocks.append(Table(f"Prediction of a case, over {number_of(len(cases), 'case')}", ("", *stages), [row]))
     return blocks
 
 

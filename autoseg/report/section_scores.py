@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from autoseg.errors import AutosegError
+from autoseg.errors import AutosegError, number_of
 from autoseg.evaluation.metrics import about
 from autoseg.evaluation.run import CASES_FILE
 from autoseg.evaluation.scores import CaseScores
@@ -32,7 +32,7 @@ def cross_validation(sources: Sources) -> list[Block]:
         for kind, name, values in summary_rows(evaluation)
     ]
     what = f"the held-out cases of {_evaluated_folds(sources)}" if sources.folds else "all cases"
-    caption = f"Mean [95 % interval] (cases that counted) over {len(evaluation.cases)} cases: {what}"
+    caption = f"Mean [95 % interval] (cases that counted) over {number_of(len(evaluation.cases), 'case')}: {what}"
     blocks: list[Block] = [Table(caption, ("", *(about(metric).heading for metric in shown)), rows)]
     evaluated = [(fold.name, fold.evaluation) for fold in sources.folds if fold.evaluation is not None]
     if evaluated:
@@ -95,9 +95,9 @@ def overlays(sources: Sources) -> list[Block]:
         scores = next(case for case in evaluation.cases if case.id == case_id)
         parts = [f"{n} {number_text(s.metrics['dice'], 3)}" for n, s in scores.structures.items()]
         title = f"{name} case: {case_id}, mean Dice {number_text(scores.mean_dice, 3)} ({', '.join(parts)})"
-        differing = int(scene.difference.sum())
-        alt = f"Slices through the largest disagreement of {title}. {differing} voxels differ from the reference."
-        caption = f"{title}. Planes through the largest disagreement; {differing} voxels differ."
+        differing = number_of(int(scene.difference.sum()), "differing voxel")
+        alt = f"Slices through the largest disagreement of {title}. {differing} from the reference."
+        caption = f"{title}. Planes through the largest disagreement; {differing}."
         blocks.append(Picture(draw_overlay(scene, scheme=evaluation.scheme, title=title), alt, caption))
     return blocks
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from autoseg.errors import SurvivalError
+from autoseg.errors import SurvivalError, number_of
 from autoseg.survival.clinical import Patient
 from autoseg.survival.mapping import IdMapping
 
@@ -108,8 +108,8 @@ def _refuse_small(cohort: Cohort, left_out: LeftOut) -> None:
     if len(cohort) >= FEWEST and deaths >= FEWEST_DEATHS:
         return
     raise SurvivalError(
-        f"{len(cohort)} patients with features and survival ({deaths} died) are too few; expected at least {FEWEST}, of "
-        f"whom {FEWEST_DEATHS} died. Without survival: {len(left_out.without_survival)}; without features: "
+        f"{number_of(len(cohort), 'patient')} with features and survival ({deaths} died): too few; expected at least "
+        f"{FEWEST}, of whom {FEWEST_DEATHS} died. Without survival: {len(left_out.without_survival)}; without features: "
         f"{len(left_out.without_features)}{_first(left_out.without_features)}. Ids of other years are joined by --mapping."
     )
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from autoseg.data.image import Geometry, Image, reorient, reorient_spacing
 from autoseg.data.labels import LabelScheme
-from autoseg.errors import SurvivalError
+from autoseg.errors import SurvivalError, number_of
 from autoseg.survival.definitions import intensity_name, ratio_name, region_pairs
 from autoseg.survival.intensity import brain_scaled, intensity
 from autoseg.survival.position import POSITION_NAMES, find_brain, position
@@ -34,8 +34,8 @@ def region_masks(labels: NDArray[np.integer], scheme: LabelScheme) -> dict[str, 
         value, voxels = next(iter(unknown.items()))
         declared = ", ".join(str(label.value) for label in scheme.labels)
         raise SurvivalError(
-            f"the segmentation holds the value {value} ({voxels} voxels); expected {declared}. Name the data set that its "
-            "labels belong to with -d."
+            f"the segmentation holds the value {value} ({number_of(voxels, 'voxel')}); expected {declared}. Name the data "
+            "set that its labels belong to with -d."
         )
     return {name: np.isin(labels, scheme.structures[name]) for name in region_names(scheme)}
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from autoseg.csv_table import read_csv
-from autoseg.errors import SurvivalError
+from autoseg.errors import SurvivalError, number_of
 
 ID_COLUMN_ENDING = "subject_id"
 
@@ -36,7 +36,7 @@ def read_mapping(path: Path) -> IdMapping:
     columns = [name for name in table.columns if name.lower().endswith(ID_COLUMN_ENDING)]
     if len(columns) < 2:
         raise SurvivalError(
-            f"{path}: found {len(columns)} columns of ids; expected two or more whose names end in "
+            f"{path}: found {number_of(len(columns), 'column')} of ids; expected two or more whose names end in "
             "'_subject_ID', one per year of the challenge."
         )
     return IdMapping([row[name] for name in columns] for row in table.rows)

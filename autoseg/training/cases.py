@@ -31,7 +31,7 @@ def load_splits(folder: DatasetFolder) -> Splits:
     unused = sorted(set(ids) - set(splits.case_ids))
     if unused:
         logger.warning(
-            "%s: %d of %d cases are in no fold and will not be used: %s. Delete the file to have it made anew.",
+            "%s: %d of %d cases in no fold, which will not be used: %s. Delete the file to have it made anew.",
             folder.splits_file,
             len(unused),
             len(ids),

@@ -10,7 +10,7 @@ from torch import nn
 
 from autoseg.artefacts import FROZEN, load, save
 from autoseg.data.splits import Splits
-from autoseg.errors import ArtefactError, unknown_name
+from autoseg.errors import ArtefactError, number_of, unknown_name
 from autoseg.networks.unet import build_network
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.training.checkpoint import load_weights
@@ -71,7 +71,7 @@ class Transfer(BaseModel):
     unused: tuple[str, ...]
 
     def __str__(self) -> str:
-        parts = [f"{self.taken} tensors taken as they are"]
+        parts = [f"{number_of(self.taken, 'tensor')} taken as they are"]
         if self.inflated is not None:
             made = "; ".join(f"{new} from {old}" for new, old in self.channels.items())
             parts.append(f"first layer {self.inflated} made from its channels ({made})")

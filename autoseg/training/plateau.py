@@ -6,6 +6,7 @@ All of it is counted anew from the history, which is in every checkpoint: a resu
 import math
 from collections.abc import Sequence
 
+from autoseg.errors import number_of
 from autoseg.planning.plan import TrainingSettings
 
 BETTER_BY = 1e-4
@@ -49,10 +50,13 @@ def why_ended(settings: TrainingSettings, losses: Sequence[float | None]) -> str
         if decayed_to(settings, losses) > 0:
             return None
         waited, epochs = settings.plateau_patience, _decay_epochs(settings)
-        return f"no better validation loss in {waited} epochs, and the learning rate was brought to zero in {epochs} more"
+        return (
+            f"no better validation loss in {number_of(waited, 'epoch')}, and the learning rate was brought to zero in "
+            f"{epochs} more"
+        )
     rested = resting(losses)
     if settings.stop_patience is not None and rested and rested[-1] >= settings.stop_patience:
-        return f"no better validation loss in {rested[-1]} epochs"
+        return f"no better validation loss in {number_of(rested[-1], 'epoch')}"
     if settings.schedule == "plateau" and settings.stop_at_floor:
         fallen = falls(losses, patience=settings.plateau_patience)
         if fallen > falls_to_floor(settings):

@@ -67,7 +67,7 @@ def fastest(start: Variant, *, steps: float, time_of: Callable[[Variant], Timing
     costs is shared out among them. What cannot be computed on this machine is left out, with the reason.
     """
     if steps < MANY_STEPS:
-        because = f"{steps:.0f} steps are too few to spend any on trying others; {start} is usually the fastest here"
+        because = f"too few steps ({steps:.0f}) to spend any on trying others; {start} is usually the fastest here"
         return SelfTest(taken=str(start), because=because)
     first = time_of(start)
     tried = [Tried(variant=str(start), step_s=first.step_s, ready_s=0.0)]

@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Sequence
 
+from autoseg.errors import number_of
 from autoseg.planning.plan import Configuration, Decision, Plan, TrainingSettings
 
 ENOUGH_STEPS = 10_000
@@ -51,8 +52,8 @@ def fitted_to_budget(plan: Plan, configuration: str, *, step_s: float, budget_s:
     decision = Decision(
         name=DECISION,
         value=", ".join([f"batch {batch}", *(f"{key} {value}" for key, value in chosen.items())]),
-        because=f"only {steps:.0f} steps of {step_s:.3g} s (batch {planned.batch_size}) fit into {budget_s / 60:.3g} min; "
-        f"the usual settings need {ENOUGH_STEPS} and more",
+        because=f"{budget_s / 60:.3g} min have room for only {number_of(round(steps), 'step')} of {step_s:.3g} s "
+        f"(batch {planned.batch_size}); the usual settings need {ENOUGH_STEPS} and more",
         source="measured on this machine; docs/decisions/0010-short-training.md",
     )
     return plan.model_copy(
@@ -69,10 +70,10 @@ def _warn_of_too_few(batch: int, *, step_s: float, budget_s: float) -> None:
     if budget_s >= FEWEST_STEPS * step_s:
         return
     logger.warning(
-        "a time budget of %.3g min has room for about %d steps of %.3g s (batch %d): too few to learn from. Give at least "
+        "a time budget of %.3g min has room for about %s of %.3g s (batch %d): too few to learn from. Give at least "
         "%d min a fold, train fewer folds at a time, or plan smaller patches (autoseg_plan DATASET --gpu-memory GB).",
         budget_s / 60,
-        max(1, int(budget_s / step_s)),
+        number_of(max(1, int(budget_s / step_s)), "step"),
         step_s,
         batch,
         math.ceil(FEWEST_STEPS * step_s / 60),

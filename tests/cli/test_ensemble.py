@@ -78,7 +78,7 @@ def test_cases_that_fail_are_named_at_the_end_with_exit_code_2(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--weights", "1", "2"), "2 weights were given for 3 members"),
+        (("--weights", "1", "2"), "2 weights for 3 members"),
         (("--weights", "1", "2", "-1"), "found -1, expected numbers above 0"),
         (("--classes", "brigt"), "Did you mean 'bright (4)'"),
         (("--selection", "nothing"), "unknown planned data set"),

@@ -114,6 +114,15 @@ def test_failed_cases_are_named_at_the_end_with_exit_code_2_and_the_others_are_w
     assert (folders / "out" / "b.nii.gz").exists()
 
 
+def test_where_every_case_failed_no_stage_is_said_to_have_taken_time(folders: Path) -> None:
+    for name in ("a", "b"):
+        small.write_nifti(folders / "in" / f"{name}.nii.gz", np.stack([small.scan(10, 11, 12)] * 4))
+    done = called(folders)
+    assert done.exit_code == 2
+    assert "0 of 2 cases in" in done.stdout
+    assert "()" not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -127,7 +136,7 @@ def test_failed_cases_are_named_at_the_end_with_exit_code_2_and_the_others_are_w
         (("--channel", "MRI"), "expected NAME=DIR"),
         (("--channel", "MRJ=x"), "Did you mean 'MRI'"),
         (("--memory", "0"), "more than 0"),
-        (("-c", "2d", "-c", "3d_fullres", "--weights", "1", "2", "3"), "3 weights were given for 2 members"),
+        (("-c", "2d", "-c", "3d_fullres", "--weights", "1", "2", "3"), "3 weights for 2 members"),
         (("-c", "2d", "-c", "3d_fullres", "--weights", "1", "-2"), "found -2, expected numbers above 0"),
         (("--weights", "x"), "found 'x'"),
         (("--classes", "brigt"), "Did you mean 'bright (4)'"),

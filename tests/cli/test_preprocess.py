@@ -46,7 +46,7 @@ def test_it_says_what_is_ready_and_where(planned):
     result = run(planned, "test")
     assert result.exit_code == 0
     assert "Data set test, planned last" in result.output
-    assert "test: 1 cases are ready in" in result.output
+    assert "test: 1 case ready in" in result.output
 
 
 def test_for_machines_it_prints_json_alone(planned):

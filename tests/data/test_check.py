@@ -146,7 +146,7 @@ def test_numbers_that_are_none_are_counted_in_their_channel(wrong: float) -> Non
     voxels[1, 0, 0, :2] = wrong
     (problem,) = _content(Image(voxels, GRID))
     assert (problem.severity, problem.file, problem.field) == ("error", "a_t2.nii.gz", "NaN or infinity")
-    assert problem.found == "2 voxels that are NaN or infinite in channel t2"
+    assert problem.found == "2 voxels NaN or infinite in channel t2"
 
 
 def test_one_channel_without_contrast_is_a_warning_and_an_image_without_any_an_error() -> None:

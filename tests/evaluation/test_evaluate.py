@@ -87,7 +87,7 @@ def test_a_prediction_must_not_hold_the_ignore_value():
 def test_an_undeclared_value_is_named_with_its_side():
     with pytest.raises(LabelError, match=r"prediction holds an undeclared label value 3 \(2 voxels\)"):
         evaluated(row(3, 3), row(1, 0))
-    with pytest.raises(LabelError, match=r"reference holds an undeclared label value 5 \(1 voxels\)"):
+    with pytest.raises(LabelError, match=r"reference holds an undeclared label value 5 \(1 voxel\)"):
         evaluated(row(1, 0), row(5, 0))
 
 

@@ -73,7 +73,7 @@ def test_a_missing_key_of_the_fingerprint_is_named(tmp_path, key):
         ("spacings", 3, "spacings: expected a list"),
         ("spacings", [[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]], "spacing of case 1 is 1 x 0 x 1"),
         ("spacings", [[1.0, 1.0, 1.0], [1.0, float("nan"), 1.0]], "spacing of case 2 is 1 x nan x 1"),
-        ("spacings", [[1.0, 1.0, 1.0]], "1 spacings but 2 shapes"),
+        ("spacings", [[1.0, 1.0, 1.0]], "1 spacing but 2 shapes"),
         ("shapes_after_crop", [[30, -40, 50], [30, 40, 50]], "shape after cropping of case 1"),
         ("shapes_after_crop", [[30, 4.5, 50], [30, 40, 50]], "whole numbers of voxels"),
         ("median_relative_size_after_cropping", -0.5, "relative size after cropping is -0.5"),

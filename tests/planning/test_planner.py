@@ -147,7 +147,7 @@ def test_a_senseless_budget_is_refused(memory):
         ({"shapes": ((5, 5, 5),) * 19}, r"20 spacings but 19 shapes"),
         ({"spacings_mm": (), "shapes": ()}, r"holds no case"),
         ({"relative_size": math.nan}, r"relative size after cropping is nan"),
-        ({"channels": ("T1", "T2")}, r"measures 1 channels, the data set names 2 \(T1, T2\)"),
+        ({"channels": ("T1", "T2")}, r"measures 1 channel, the data set names 2 \(T1, T2\)"),
         ({"training_cases": 0}, r"number of training cases: found 0"),
     ],
 )

@@ -19,7 +19,7 @@ def test_weights_are_shares_of_one_and_without_any_all_members_count_the_same() 
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ((1.0, 2.0), "--weights 1 2: 2 weights were given for 3 members"),
+        ((1.0, 2.0), "--weights 1 2: 2 weights for 3 members"),
         ((1.0, -2.0, 1.0), "found -2, expected numbers above 0"),
         ((1.0, 0.0, 1.0), "found 0, expected numbers above 0"),
         ((1.0, math.nan, 1.0), "found nan"),

@@ -290,11 +290,11 @@ def test_folders_that_cannot_be_members_are_refused(tmp_path: Path) -> None:
         combine([first, tmp_path / "nowhere"], tmp_path / "out")
     with pytest.raises(PredictionError, match="named twice"):
         combine([first, first], tmp_path / "out")
-    with pytest.raises(PredictionError, match="1 folder was given"):
+    with pytest.raises(PredictionError, match="found 1 folder"):
         combine([first], tmp_path / "out")
     with pytest.raises(PredictionError, match="holds a member"):
         combine([first, second], first)
-    with pytest.raises(PredictionError, match="3 weights were given for 2 members"):
+    with pytest.raises(PredictionError, match="3 weights for 2 members"):
         combine([first, second], tmp_path / "out", weights=(1, 2, 3))
 
 

@@ -141,5 +141,5 @@ def test_a_picture_is_one_slice():
 
 def test_a_wrong_number_of_channels_is_refused_with_the_names_of_the_right_ones():
     config = configuration(channels=2)
-    with pytest.raises(ImageError, match="has 1 channels, the plan expects 2 \\(channel0, channel1\\)"):
+    with pytest.raises(ImageError, match="has 1 channel, the plan expects 2 \\(channel0, channel1\\)"):
         prepare(image(np.ones((1, 2, 2, 2))), plan(config), config)

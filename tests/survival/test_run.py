@@ -132,7 +132,7 @@ def test_a_damaged_model_is_refused_with_the_command_that_makes_it(trained, tmp_
 def test_too_few_patients_and_unknown_families_are_refused(trained, tmp_path):
     few = tmp_path / "few.csv"
     few.write_text("id,Age,Survival_days\n" + "\n".join(f"P{i},{40 + i},{100 + i}" for i in range(10)) + "\n")
-    with pytest.raises(SurvivalError, match=r"10 patients .* are too few; expected at least 20"):
+    with pytest.raises(SurvivalError, match=r"10 patients .*: too few; expected at least 20"):
         run.train(few, output=tmp_path / "out")
     with pytest.raises(UnknownNameError, match="Did you mean 'ridge'"):
         run.train(trained / "clinical.csv", families=["rigde"], output=tmp_path / "out")

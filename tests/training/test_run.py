@@ -100,7 +100,7 @@ def test_how_steps_are_computed_and_why_stands_in_the_model_folder_from_its_begi
     before = file.read_text()
     found = load(SelfTest, file, remake="")
     assert found.taken == open_model(file.parent).card.variant
-    assert found.because.startswith("6 steps are too few")
+    assert found.because.startswith("too few steps (6)")
     run(planned, name="tested", folds=("1",))
     assert file.read_text() == before
 
@@ -238,7 +238,7 @@ def test_cases_that_are_in_no_fold_are_named(tmp_path, caplog):
     save(make_splits([f"cube_{number}" for number in range(CASES - 1)]), folder.splits_file)
     with pytest.raises(UnknownNameError, match="unknown fold '7'"):
         train(folder, "3d_fullres", folds=["7"])
-    assert "1 of 5 cases are in no fold" in caplog.text
+    assert "1 of 5 cases in no fold" in caplog.text
     assert "cube_4" in caplog.text
 
 

@@ -26,7 +26,7 @@ def test_a_training_with_enough_steps_is_left_as_planned():
 def test_few_steps_get_another_optimiser_light_augmentation_and_a_reason():
     plan = fitted(steps=600)
     assert (plan.training.optimiser, plan.training.learning_rate, plan.training.augmentation) == ("adamw", 2e-3, "light")
-    assert "only 600 steps of 2 s (batch 9) fit into 20 min" in plan.decisions[-1].because
+    assert "20 min have room for only 600 steps of 2 s (batch 9)" in plan.decisions[-1].because
 
 
 @pytest.mark.parametrize(("steps", "batch"), [(100, 2), (1000, 4), (1999, 8), (2001, 9), (9000, 9)])

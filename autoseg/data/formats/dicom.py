@@ -8,7 +8,7 @@ import numpy as np
 from autoseg.data.formats import itk
 from autoseg.data.formats.header import Header
 from autoseg.data.image import Geometry, Image
-from autoseg.errors import ImageError
+from autoseg.errors import ImageError, number_of
 
 _DESCRIPTION = "0008|103e"
 
@@ -52,7 +52,9 @@ def _slices(folder: Path) -> list[str]:
         raise ImageError(f"{folder}: no DICOM series found in this folder. Name an image file or a folder of DICOM slices.")
     files = {name: list(series.GetGDCMSeriesFileNames(str(folder), name)) for name in found}
     if len(files) > 1:
-        listed = "; ".join(f"{_description(names[0])} ({len(names)} slices, {uid})" for uid, names in files.items())
+        listed = "; ".join(
+            f"{_description(names[0])} ({number_of(len(names), 'slice')}, {uid})" for uid, names in files.items()
+        )
         raise ImageError(f"{folder}: {len(files)} DICOM series in one folder: {listed}. Give each series its own folder.")
     return files[found[0]]
 

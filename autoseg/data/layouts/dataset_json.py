@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from autoseg.artefacts import describe
 from autoseg.data.labels import Label, LabelScheme, Region, train_on_regions
-from autoseg.errors import DatasetError, LabelError
+from autoseg.errors import DatasetError, LabelError, number_of
 
 NAME = "dataset.json"
 _IGNORE = "ignore"
@@ -106,7 +106,9 @@ def _with_regions(
         name: tuple(value) if isinstance(value, list) else (value,) for name, value in values.items() if name != background
     }
     if order is not None and not (isinstance(order, list) and len(order) == len(sets) and all(map(_is_integer, order))):
-        raise DatasetError(f"{file}: regions_class_order: expected {len(sets)} values, one per region, found {order!r}.")
+        raise DatasetError(
+            f"{file}: regions_class_order: expected {number_of(len(sets), 'value')}, one per region, found {order!r}."
+        )
     written = [None] * len(sets) if order is None else [int(value) for value in order]
     regions = tuple(
         Region(name=name, values=members, writes=value)

@@ -8,7 +8,7 @@ from autoseg.data.dataset import Case
 from autoseg.data.labels import LabelScheme
 from autoseg.data.readers import image_stem, is_image
 from autoseg.data.templates import Template
-from autoseg.errors import DatasetError
+from autoseg.errors import DatasetError, number_of
 
 
 class OtherLayoutError(DatasetError):
@@ -65,6 +65,6 @@ def refuse_missing(missing: Sequence[str], listed_in: Path) -> None:
         shown = "\n  ".join(missing[:10])
         more = f"\n  and {len(missing) - 10} more" if len(missing) > 10 else ""
         raise DatasetError(
-            f"{listed_in}: {len(missing)} files it names are not there:\n  {shown}{more}\n"
+            f"{listed_in}: it names what is not there ({number_of(len(missing), 'file')}):\n  {shown}{more}\n"
             "Complete the download, or remove the entries."
         )

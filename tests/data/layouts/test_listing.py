@@ -94,7 +94,7 @@ def test_a_bare_json_list_takes_channels_from_its_entries_or_its_first_image(tmp
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("id,t1,label\np1,gone.nii.gz,\n", r"1 files it names are not there:\n  p1: gone\.nii\.gz"),
+        ("id,t1,label\np1,gone.nii.gz,\n", r"it names what is not there \(1 file\):\n  p1: gone\.nii\.gz"),
         ("id,t1,label\np1,,\n", r"line 2: t1: expected text, found ''"),
         ("id,t1,label\n", "the list holds no case"),
         ("id,t1,label\na/b,x.nii.gz,\n", "id 'a/b' cannot be a file name"),

@@ -103,7 +103,7 @@ def test_explicit_lists_of_files_are_followed(tmp_path: Path) -> None:
 
     broken = {"p": {"images": ["../gone.nii.gz"], "label": "../elsewhere/y.nii.gz"}}
     write_nnunet(tmp_path / "Dataset002_X", cases=0, channels=1, dataset=broken)
-    with pytest.raises(DatasetError, match=r"1 files it names are not there:\n  dataset\.p: .*gone\.nii\.gz"):
+    with pytest.raises(DatasetError, match=r"it names what is not there \(1 file\):\n  dataset\.p: .*gone\.nii\.gz"):
         recognise(tmp_path / "Dataset002_X")
 
 
