@@ -9,7 +9,7 @@ import numpy as np
 
 from autoseg.artefacts import written_whole
 from autoseg.data.dataset import Case, Dataset
-from autoseg.data.labels import LabelScheme, paint_order
+from autoseg.data.labels import LabelScheme
 from autoseg.data.readers import read_files, read_labels, write_image, write_labels
 from autoseg.planning.facts import Facts
 from autoseg.planning.nnunet_plans import nnunet_plans
@@ -76,7 +76,7 @@ def _description(dataset: Dataset) -> dict[str, Any]:
     labels: dict[str, Any] = {"background": 0}
     order: dict[str, Any] = {}
     if scheme.target == "regions":
-        regions = [scheme.regions[index] for index in paint_order(scheme.regions)]
+        regions = [scheme.regions[index] for index in scheme.paint_order]
         labels |= {region.name: list(scheme.classes_of(region)) for region in regions}
         class_of = {label.value: index for index, label in enumerate(scheme.labels)}
         order = {"regions_class_order": [class_of[region.writes] for region in regions if region.writes is not None]}

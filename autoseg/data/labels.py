@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from autoseg.artefacts import FROZEN
 from autoseg.errors import LabelError, number_of
@@ -39,12 +39,16 @@ class Region(BaseModel):
     writes: int | None = None
 
 
+Painting = Literal["outer_first", "listed"]
+
+
 class LabelScheme(BaseModel):
     """Which integers a label map may hold and what they mean.
 
     Classes are consecutive and follow `labels`: class 0 is the background, class i is `labels[i]`; voxels marked
     `ignore` get the class after the last one. With `target` "regions" a network has one sigmoid channel per region,
-    otherwise one softmax channel per class; regions are evaluated either way.
+    otherwise one softmax channel per class; regions are evaluated either way. Regions are painted outer ones first, or,
+    with `painting` "listed", in the order of `regions`, which is how a model from elsewhere may have been made.
     """
 
     model_config = FROZEN
@@ -52,6 +56,8 @@ class LabelScheme(BaseModel):
     regions: tuple[Region, ...] = ()
     ignore: int | None = None
     target: Literal["labels", "regions"] = "labels"
+    # Left out where it is the usual one, so that files and digests are those of versions that did not know the key.
+    painting: Painting = Field(default="outer_first", exclude_if=lambda painting: painting == "outer_first")
 
     @model_validator(mode="after")
     def _check(self) -> "LabelScheme":
@@ -161,18 +167,23 @@ class LabelScheme(BaseModel):
             table[index, list(self.classes_of(region))] = True
         return table[:, np.maximum(classes, 0)]
 
+    @property
+    def paint_order(self) -> list[int]:
+        """Indices of the regions, the one that is painted first in front."""
+        return list(range(len(self.regions))) if self.painting == "listed" else outer_first(self.regions)
+
     def paint(self, masks: NDArray[np.bool_]) -> NDArray[np.int16]:
         """The classes that region masks (regions, *shape) stand for: each region in order overwrites what is below."""
         classes = np.zeros(masks.shape[1:], dtype=np.int16)
-        for index in paint_order(self.regions):
+        for index in self.paint_order:
             writes = self.regions[index].writes
             assert writes is not None, "regions are completed by with_regions"
             classes[masks[index]] = self._class_of_value[writes]
         return classes
 
 
-def paint_order(regions: Sequence[Region]) -> list[int]:
-    """Indices of `regions`, outer ones first, so that nested regions are painted over what contains them."""
+def outer_first(regions: Sequence[Region]) -> list[int]:
+    """Indices of `regions`, outer ones first, so that nested ones are painted over what contains them."""
     return sorted(range(len(regions)), key=lambda index: -len(set(regions[index].values)))
 
 
@@ -184,7 +195,7 @@ def derive_written_values(regions: Sequence[Region]) -> tuple[Region, ...]:
     """
     completed = tuple(_with_written_value(region, regions) for region in regions)
     for value in sorted({value for region in completed for value in region.values}):
-        painted = [completed[i].writes for i in paint_order(completed) if value in completed[i].values]
+        painted = [completed[i].writes for i in outer_first(completed) if value in completed[i].values]
         if painted[-1] != value:
             raise LabelError(
                 f"label {value} cannot be recovered from the regions {', '.join(r.name for r in completed)}: its regions "

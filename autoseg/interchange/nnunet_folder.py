@@ -12,6 +12,7 @@ from autoseg.interchange.file_digest import file_digest
 from autoseg.interchange.nnunet_checkpoint import NnunetCheckpoint, read_checkpoint
 from autoseg.interchange.nnunet_configuration import configuration_of, read_plans
 from autoseg.interchange.nnunet_format import NnunetPlans
+from autoseg.interchange.nnunet_regions import about_order
 from autoseg.interchange.nnunet_weights import check_fit, renamed, uses_batch_norm
 from autoseg.planning.consistency import check_configuration
 from autoseg.planning.nnunet_files import channels_of
@@ -90,6 +91,7 @@ def read_folder(folder: Path, *, dataset: str | None = None, orientation: str | 
         content, dataset_file = _remembered(first, dataset_file), first.path
         notes.append(f"no {DATASET_FILE} beside {PLANS_FILE}: took the one that {first.path.name} remembers")
     plan = _plan(plans, content, first, files=(plans_file, dataset_file), dataset=dataset, orientation=orientation)
+    notes += [f"regions: {one.value}, {one.because}" for one in about_order(plan.labels)]
     configuration = plan.configurations[first.configuration]
     for source in sources:
         checkpoint = first if source.path == first.path else read_checkpoint(source.path)
@@ -189,7 +191,7 @@ def _plan(
     orientation: str | None,
 ) -> Plan:
     plans_file, dataset_file = files
-    labels = label_scheme(content, dataset_file)
+    labels = label_scheme(content, dataset_file, as_listed=True)
     norm: Literal["instance", "batch"] = "batch" if uses_batch_norm(checkpoint.weights) else "instance"
     one = configuration_of(plans, checkpoint.configuration, labels=labels, norm=norm, file=plans_file)
     preset = _PLANNERS.get(plans.experiment_planner_used, "nnunet")
@@ -209,7 +211,7 @@ def _plan(
             loss="dice_bce" if labels.target == "regions" else "dice_ce",
             mirror_axes=_image_axes(checkpoint.mirror_axes, one.dimensions, checkpoint.path),
         ),
-        decisions=_decisions(plans, checkpoint),
+        decisions=(*_decisions(plans, checkpoint), *about_order(labels)),
         made_from={},
     )
     if len(one.normalisation) != len(plan.channels):

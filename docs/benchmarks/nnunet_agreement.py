@@ -2,10 +2,12 @@
 
 First where nnU-Net is installed (autoseg is not needed there), once for each model and setting:
 
-    python nnunet_agreement.py reference MODEL_FOLDER IMAGES OUT [--no-mirroring] [--previous FOLDER]
+    python nnunet_agreement.py reference MODEL_FOLDER IMAGES OUT [--no-mirroring] [--previous FOLDER] [--single]
+        [--checkpoint checkpoint_best.pth]
 
 MODEL_FOLDER is nnU-Net's (plans.json, fold_X), IMAGES a folder with CASE_0000 files, OUT gets nnU-Net's label maps;
---previous names those of the first stage of a cascade. Then where autoseg is installed:
+--previous names those of the first stage of a cascade; with --single nnU-Net adds windows up in single precision, where
+it would do so in half precision. Then where autoseg is installed:
 
     python nnunet_agreement.py compare MODEL_FOLDER IMAGES OUT [--no-mirroring] [--precision fp32]
 
@@ -26,6 +28,8 @@ def reference(options):
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
     torch.set_num_threads(options.threads)
+    if options.single:
+        torch.half = torch.float32  # the number type that nnU-Net names when it makes room for its sums
     predictor = nnUNetPredictor(
         tile_step_size=0.5,
         use_gaussian=True,
@@ -34,7 +38,7 @@ def reference(options):
         device=torch.device(options.device),
         allow_tqdm=False,
     )
-    predictor.initialize_from_trained_model_folder(str(options.model), None, "checkpoint_final.pth")
+    predictor.initialize_from_trained_model_folder(str(options.model), None, options.checkpoint)
     options.output.mkdir(parents=True, exist_ok=True)
     previous = str(options.previous) if options.previous else None
     predictor.predict_from_files_sequential(
@@ -95,6 +99,8 @@ def main():
         command.add_argument("--device", default="cpu")
         command.add_argument("--threads", type=int, default=1)
     commands.choices["reference"].add_argument("--previous", type=Path)
+    commands.choices["reference"].add_argument("--single", action="store_true")
+    commands.choices["reference"].add_argument("--checkpoint", default="checkpoint_final.pth")
     commands.choices["compare"].add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16", "auto"))
     options = parser.parse_args()
     options.run(options)

@@ -28,6 +28,7 @@ STEPS = 60
 LABELS = {"background": 0, "edema": 1, "core": 2, "enhancing": 3}
 REGIONS = {"background": 0, "whole": [1, 2, 3], "inner": [2, 3], "enhancing": [3]}
 KIDNEY = {"background": 0, "kidney": [1, 2, 3], "masses": [2, 3], "tumour": 2}
+KIDNEY_OVER = {"background": 0, "masses": [2, 3], "kidney": [1, 2, 3], "tumour": 2}
 ORDERS = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
 
 
@@ -164,6 +165,26 @@ MODELS = {
         "scan": {"shape": (60, 66, 72), "spacing": (1.2, 0.9, 0.9), "channels": 1, "kind": "mr"},
         "3d_fullres": configuration(3, spacing=[1.1, 1.0, 1.0], patch=[32, 40, 40], **cube(3), **MR),
     },
+    "regions_over": {
+        "labels": KIDNEY_OVER,
+        "order": [3, 1, 2],
+        "reader": "NibabelIOWithReorient",
+        "turned": "tilted and turned",
+        "scan": {"shape": (60, 66, 72), "spacing": (1.2, 0.9, 0.9), "channels": 1, "kind": "mr"},
+        "3d_fullres": configuration(3, spacing=[1.1, 1.0, 1.0], patch=[32, 40, 40], **cube(3), **MR),
+    },
+    "strange": {
+        "labels": {**LABELS, "ignore": 4},
+        "names": {"0": "noNorm"},
+        "ending": ".nrrd",
+        "turned": "tilted and turned",
+        "old_plans": True,
+        "checkpoint": "checkpoint_best.pth",
+        "scan": {"shape": (60, 66, 72), "spacing": (1.2, 0.9, 0.9), "channels": 1, "kind": "mr"},
+        "3d_fullres": configuration(
+            3, spacing=[1.1, 1.0, 1.0], patch=[32, 40, 40], **cube(3), scheme="NoNormalization", channels=1
+        ),
+    },
     "pictures": {
         "reader": "NaturalImage2DIO",
         "ending": ".png",
@@ -188,9 +209,11 @@ def written(image, path, *, spacing, orientation):
     itk = SimpleITK.GetImageFromArray(image)
     itk.SetSpacing([float(s) for s in spacing[::-1]])
     itk.SetOrigin([7.0, -3.0, 12.0])
-    if orientation == "tilted":
+    if orientation.startswith("tilted"):
         itk.SetDirection(tilted().ravel())
-    SimpleITK.WriteImage(itk if orientation == "tilted" else SimpleITK.DICOMOrient(itk, orientation), str(path))
+    if orientation != "tilted":
+        itk = SimpleITK.DICOMOrient(itk, orientation.removeprefix("tilted "))
+    SimpleITK.WriteImage(itk, str(path))
     return str(path)
 
 
@@ -200,7 +223,8 @@ def write_scans(model, folder):
     for case in range(CASES):
         shape = what["shape"] if what["shape"][0] == 1 else tuple(n + 3 * case for n in what["shape"])
         channels, labels = scan(case, **{**what, "shape": shape})
-        turned = {"tilted": "tilted", True: ("LPS", "PIR")[case % 2]}.get(model.get("turned"), "LPS")
+        axes = ("LPS", "PIR")[case % 2]
+        turned = {"tilted": "tilted", "tilted and turned": f"tilted {axes}", True: axes}.get(model.get("turned"), "LPS")
         how = {"spacing": what["spacing"], "orientation": turned}
         scale = 0.25 if ending == ".png" else 1
         paths = [
@@ -335,7 +359,7 @@ def make(name, out):
                 "trainer_name": "nnUNetTrainer",
                 "inference_allowed_mirroring_axes": tuple(model.get("mirror", range(len(config.patch_size)))),
             }
-            torch.save(checkpoint, place / f"fold_{fold}" / "checkpoint_final.pth")
+            torch.save(checkpoint, place / f"fold_{fold}" / model.get("checkpoint", "checkpoint_final.pth"))
             sys.stdout.write(f"{name} {key} fold {fold}: loss {loss:.3f}\n")
         written = old_format(plans) if model.get("old_plans") else plans
         (place / "plans.json").write_text(json.dumps(written, indent=1), encoding="utf-8")

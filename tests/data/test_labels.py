@@ -62,6 +62,23 @@ def test_painting_the_region_masks_gives_the_labels_back():
     assert np.array_equal(BRATS.paint(masks), classes)
 
 
+def test_listed_regions_are_painted_in_their_order_even_where_an_outer_one_comes_last():
+    regions = tuple(region.model_copy(update={"writes": writes}) for region, writes in ((TC, 1), (ET, 4), (WT, 2)))
+    masks = np.array([[0, 1, 1, 0, 1], [0, 0, 1, 1, 1], [0, 0, 0, 0, 1]], dtype=bool)  # TC, ET, WT
+    painted = {}
+    for painting in ("outer_first", "listed"):
+        one = LabelScheme(labels=BRATS.labels, regions=regions, target="regions", painting=painting)
+        painted[painting] = one.decode(one.paint(masks)).tolist()
+    assert painted == {"outer_first": [0, 1, 4, 4, 4], "listed": [0, 1, 4, 4, 2]}
+
+
+def test_schemes_that_paint_outer_regions_first_are_written_as_before_there_was_a_choice():
+    assert "painting" not in BRATS.model_dump()
+    listed = BRATS.model_copy(update={"painting": "listed"})
+    assert LabelScheme.model_validate_json(listed.model_dump_json()) == listed
+    assert LabelScheme.model_validate_json(BRATS.model_dump_json()) == BRATS
+
+
 def test_a_region_that_merges_two_labels_cannot_be_written_back():
     with pytest.raises(LabelError, match="must add exactly one label"):
         derive_written_values([WT, ET])

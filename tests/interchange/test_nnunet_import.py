@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -7,6 +8,8 @@ from autoseg.cli.model_choice import model_folders
 from autoseg.errors import ArtefactError, AutosegError, PlanError, PredictionError, UnknownNameError, WorkspaceError
 from autoseg.interchange.nnunet_import import import_nnunet
 from autoseg.prediction.ensemble import open_ensemble
+from autoseg.prediction.predictor import Predictor
+from autoseg.prediction.settings import Settings
 from autoseg.training.model_folder import load_network, open_model
 from autoseg.workspace import Workspace
 from tests.interchange.made import checkpoint_of, network_for, old_entry, spec_of, write_nnunet_model
@@ -100,6 +103,49 @@ def test_regions_keep_the_order_of_their_outputs_and_the_values_they_write(tmp_p
         ("core", (2, 3), 2),
         ("enhancing", (3,), 3),
     ]
+
+
+ALL_INSIDE = {"enhancing": 1.0, "core": 1.0, "whole": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("order", "scores", "painted"),
+    [
+        ((3, 2, 1), ALL_INSIDE, 1),  # whole is listed last and covers what was painted before
+        ((3, 2, 1), {"enhancing": 1.0, "core": 1.0, "whole": -1.0}, 2),
+        ((3, 2, 1), {"enhancing": 1.0, "core": -1.0, "whole": -1.0}, 3),
+        ((3, 2, 30), ALL_INSIDE, 30),  # a value that no region holds is still what nnU-Net writes
+        ((3, 0, 1), {"enhancing": 1.0, "core": 1.0, "whole": -1.0}, 0),
+    ],
+)
+def test_regions_are_painted_in_the_order_of_dataset_json_as_nnunet_does(tmp_path, workspace, order, scores, painted):
+    network = write_nnunet_model(
+        tmp_path / "m",
+        labels={"background": 0, "enhancing": [3], "core": [2, 3], "whole": [1, 2, 3]},
+        dataset={"regions_class_order": list(order)},
+    )
+    head = network.decoder.heads[-1]
+    torch.nn.init.zeros_(head.weight)
+    head.bias.data = torch.tensor(list(scores.values()))  # the same everywhere, whatever the image
+    torch.save(checkpoint_of(network), tmp_path / "m" / "fold_0" / "checkpoint_final.pth")
+    found = import_nnunet(tmp_path / "m", workspace)[-1]
+    assert "as nnU-Net paints them, in the order of dataset.json" in found.notes[0]
+    image = np.random.default_rng(0).normal(size=(10, 20, 20)).astype(np.float32)
+    labels = Predictor.open(found.path, settings=Settings(device="cpu")).segment(image, spacing_mm=(2, 1, 1))
+    assert np.unique(labels).tolist() == [painted]
+
+
+def test_a_label_that_nnunet_paints_over_is_named_and_no_reason_to_refuse(tmp_path, workspace):
+    write_nnunet_model(
+        tmp_path / "m",
+        labels={"background": 0, "whole": [1, 2, 3], "core": [2, 3]},
+        dataset={"regions_class_order": [1, 2]},
+        outputs=2,
+    )
+    found = import_nnunet(tmp_path / "m", workspace)[-1]
+    order = "regions: whole writes 1, then core writes 2, as nnU-Net paints them, in the order of dataset.json"
+    assert found.notes[0] == f"{order}; label_3 (3) would come out as 2"
+    assert open_model(found.path).plan.labels.painting == "outer_first"
 
 
 def test_lists_of_one_label_are_no_regions(tmp_path, workspace):

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from autoseg.artefacts import describe
-from autoseg.data.labels import Label, LabelScheme, Region, train_on_regions
+from autoseg.data.labels import Label, LabelScheme, Region, outer_first, train_on_regions
 from autoseg.errors import DatasetError, LabelError, number_of
 
 NAME = "dataset.json"
@@ -46,11 +46,12 @@ def channel_names(channels: Any, *, key: str, file: Path) -> tuple[str, ...]:
     raise DatasetError(f'{file}: {key}: expected {{"0": name, "1": name, ...}}, found {channels!r:.120}.')
 
 
-def label_scheme(content: Mapping[str, Any], file: Path) -> LabelScheme:
+def label_scheme(content: Mapping[str, Any], file: Path, *, as_listed: bool = False) -> LabelScheme:
     """The labels of a dataset.json: {"1": name} (Decathlon) or {name: 1}, also {name: [1, 2]} for regions (nnU-Net).
 
     A label called "ignore" marks voxels without annotation. Raises DatasetError naming the key, and LabelError when
-    regions and `regions_class_order` contradict each other.
+    regions and `regions_class_order` contradict each other: painted outer ones first, they have to give every label back.
+    Those of a model that was made by nnU-Net are taken `as_listed`: painted as nnU-Net does, whatever is lost.
     """
     values = _values_by_name(required(content, "labels", file=file, kind=dict), file)
     ignore = values.pop(_IGNORE, None)
@@ -58,7 +59,9 @@ def label_scheme(content: Mapping[str, Any], file: Path) -> LabelScheme:
         raise DatasetError(f"{file}: labels.ignore: expected an integer, found {ignore}.")
     try:
         if any(isinstance(value, list) and len(value) > 1 for value in values.values()):
-            return _with_regions(values, content.get("regions_class_order"), ignore=ignore, file=file)
+            order = content.get("regions_class_order")
+            found = _with_regions(values, order, ignore=ignore, file=file)
+            return _listed(found) if as_listed and order is not None else train_on_regions(found)
         # A list of one value is that value: it makes no region, as with nnU-Net.
         single = {name: value[0] if isinstance(value, list) else value for name, value in values.items()}
         return plain_scheme(single, ignore=ignore)
@@ -100,7 +103,7 @@ def _is_integer(value: Any) -> bool:
 def _with_regions(
     values: Mapping[str, int | list[int]], order: Sequence[int] | None, *, ignore: int | None, file: Path
 ) -> LabelScheme:
-    """Regions in the order of definition; `order` holds the value that each writes, as nnU-Net defines it."""
+    """Regions in the order of definition; `order` holds the value that each writes (None: not known), as with nnU-Net."""
     background = next((name for name in values if name.lower() == "background" or values[name] == 0), None)
     sets = {
         name: tuple(value) if isinstance(value, list) else (value,) for name, value in values.items() if name != background
@@ -116,7 +119,21 @@ def _with_regions(
     )
     labels = {_label_name(value, regions): value for value in sorted({v for members in sets.values() for v in members})}
     scheme = plain_scheme({background or "background": _background_value(values, background), **labels}, ignore=ignore)
-    return train_on_regions(LabelScheme(labels=scheme.labels, regions=regions, ignore=ignore))
+    return LabelScheme(labels=scheme.labels, regions=regions, ignore=ignore)
+
+
+def _listed(scheme: LabelScheme) -> LabelScheme:
+    """The scheme with its regions as target, painted in the order they are listed in; what one writes is a label, too."""
+    in_order = outer_first(scheme.regions) == list(range(len(scheme.regions)))
+    declared = {label.value for label in scheme.labels}
+    written = sorted({region.writes for region in scheme.regions if region.writes is not None} - declared)
+    return LabelScheme(
+        labels=(*scheme.labels, *(Label(name=_label_name(value, scheme.regions), value=value) for value in written)),
+        regions=scheme.regions,
+        ignore=scheme.ignore,
+        target="regions",
+        painting="outer_first" if in_order else "listed",
+    )
 
 
 def _background_value(values: Mapping[str, int | list[int]], background: str | None) -> int:
