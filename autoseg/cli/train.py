@@ -48,10 +48,16 @@ def train(
         typer.Option("--init-from", help="Start from this model's weights: its folder or name.", metavar="MODEL"),
     ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs (default: the plan's).")] = None,
-    iterations: Annotated[int | None, typer.Option("--iterations", min=1, help="Steps per epoch.")] = None,
+    iterations: Annotated[
+        int | None, typer.Option("--iterations", min=1, help="Steps per epoch; fewer than planned validate less, too.")
+    ] = None,
     time_budget: Annotated[
         str | None,
-        typer.Option("--time-budget", help="Train for 20m, 1h30m, 2d instead; shared evenly by the folds.", metavar="TIME"),
+        typer.Option(
+            "--time-budget",
+            help="Train for 20m, 1h30m, 2d instead, shared evenly by the folds; held-out cases are predicted after it.",
+            metavar="TIME",
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -81,6 +87,7 @@ def train(
         _list_recipes(as_json=as_json)
         return
     from autoseg import cascade
+    from autoseg.data.splits import ALL
     from autoseg.training.distributed import joined
     from autoseg.training.request import Means, Training
     from autoseg.validation import WholeCases
@@ -105,6 +112,8 @@ def train(
             time_budget_s=None if time_budget is None else seconds_of(time_budget),
             restart=restart,
         )
+        if asked.time_budget_s is not None and not is_silent:
+            print(_beside_the_budget(is_validated=validation and tuple(asked.folds) != (ALL,)))
         means = Means(
             device=device,
             threads=ranks.own_threads(threads),
@@ -121,6 +130,11 @@ def train(
         print_json([_for_machines(result) for result in results])
     elif not quiet:
         _report(results)
+
+
+def _beside_the_budget(*, is_validated: bool) -> str:
+    after = ", predicting and evaluating the held-out cases after it (--no-validation leaves that out)"
+    return f"The time budget is for training alone: preprocessing comes before it{after if is_validated else ''}."
 
 
 def _list_recipes(*, as_json: bool) -> None:

@@ -106,7 +106,11 @@ class TrainingSettings(BaseModel):
     model_config = FROZEN
     epochs: int = Field(default=1000, ge=1, description="epochs, where no time budget is given")
     iterations_per_epoch: int = Field(default=250, ge=1, description="steps of an epoch, where no time budget is given")
-    validation_iterations: int = Field(default=50, ge=1, description="validation batches after each epoch, at most")
+    validation_iterations: int = Field(
+        default=50,
+        ge=1,
+        description="validation batches after each epoch, at most; where fewer steps are set by hand, as many times fewer",
+    )
     loss: str = Field(default="dice_ce", description="name of a loss")
     class_weights: tuple[Weight, ...] | Literal["inverse_frequency"] | None = Field(
         default=None,

@@ -29,6 +29,7 @@ CASCADE = "3d_cascade_fullres"
 """The cascade's second network works at full resolution, and so takes over what is set there."""
 
 PAIRS = "training.mirror_pairs"
+STEPS, VALIDATION = "training.iterations_per_epoch", "training.validation_iterations"
 
 _WORDS = {"true": "true", "yes": "true", "false": "false", "no": "false", "none": "null", "null": "null"}
 
@@ -37,8 +38,9 @@ def apply_settings(plan: Plan, settings: Sequence[str], *, source: str = BY_HAND
     """The plan with each `KEY=VALUE` of `settings` applied and recorded as a decision; they are judged together.
 
     `source` says who sets them. Keys start with "training" or the name of a configuration. What is set for 3d_fullres
-    holds for the cascade too, where the two were equal. Raises UnknownNameError for a key or a name that does not exist
-    and PlanError for a value of the wrong kind or one that does not fit the network, naming the nearest that do.
+    holds for the cascade too, where the two were equal. Fewer steps in an epoch than planned bring as many times fewer
+    validation batches, where their number is not set as well. Raises UnknownNameError for a key or a name that does not
+    exist and PlanError for a value of the wrong kind or one that does not fit the network, naming the nearest that do.
     """
     changed = plan
     keys: dict[str, list[str]] = {}
@@ -57,7 +59,18 @@ def apply_settings(plan: Plan, settings: Sequence[str], *, source: str = BY_HAND
     named = keys.get("training", ())
     if PAIRS in named:
         changed = with_pairs(changed, keeps_axes="training.mirror_axes" in named)
+    if source == BY_HAND and STEPS in named and VALIDATION not in named:
+        changed = _validating_less(plan, changed)
     return _checked(plan, changed, keys)
+
+
+def _validating_less(before: Plan, after: Plan) -> Plan:
+    """The plan with as many validation batches for a step as before, at least one, where its epochs have fewer steps."""
+    share = after.training.iterations_per_epoch / before.training.iterations_per_epoch
+    batches = max(1, round(share * before.training.validation_iterations))
+    if batches >= before.training.validation_iterations:
+        return after
+    return _applied(after, VALIDATION, str(batches), source=BY_HAND, note=f"; as many times fewer as {STEPS}")[0]
 
 
 def _split(setting: str) -> tuple[str, str]:

@@ -41,6 +41,25 @@ def test_a_setting_is_a_recorded_decision():
     assert (found.name, found.value, found.because) == ("set by hand: training.epochs", "30", "was 20")
 
 
+@pytest.mark.parametrize(("steps", "batches"), [(250, 50), (500, 50), (100, 20), (10, 2), (1, 1)])
+def test_fewer_steps_than_planned_bring_as_many_times_fewer_validation_batches(steps, batches):
+    found = apply_settings(PLAN, [f"training.iterations_per_epoch={steps}"])
+    assert found.training.validation_iterations == batches
+
+
+def test_the_share_of_validation_is_that_of_the_plan_and_a_number_set_by_hand_stays():
+    planned = apply_settings(PLAN, ["training.iterations_per_epoch=100", "training.validation_iterations=10"])
+    assert planned.training.validation_iterations == 10
+    assert apply_settings(planned, ["training.iterations_per_epoch=20"]).training.validation_iterations == 2
+    because = apply_settings(PLAN, ["training.iterations_per_epoch=10"]).decisions[-1].because
+    assert because == "was 50; as many times fewer as training.iterations_per_epoch"
+
+
+def test_a_recipe_says_its_own_number_of_validation_batches():
+    found = apply_settings(PLAN, ["training.iterations_per_epoch=100"], source="recipe isensee2017")
+    assert found.training.validation_iterations == 50
+
+
 def test_a_smaller_patch_costs_less():
     before = PLAN.configurations["3d_fullres"]
     after = apply_settings(PLAN, ["3d_fullres.patch_size=64,64,64"]).configurations["3d_fullres"]
