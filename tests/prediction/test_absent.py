@@ -58,7 +58,7 @@ def test_a_model_of_one_channel_does_not_take_a_file_numbered_as_another_for_it(
     small.write_nifti(tmp_path / "in" / "x_0000.nii.gz", small.scan(8, 8, 8))
     small.write_nifti(tmp_path / "in" / "y_0001.nii.gz", small.scan(8, 8, 8))
     (failure,) = run(tmp_path / "in", tmp_path / "out", chosen).failed
-    assert str(failure.error).startswith("case y: 1 channels found (y_0001.nii.gz); the model expects 1: MRI.")
+    assert str(failure.error).startswith("case y: 1 channel found (y_0001.nii.gz); the model expects 1: MRI.")
 
 
 def test_one_file_with_all_channels_lacks_none(tmp_path: Path) -> None:
