@@ -1,7 +1,8 @@
 """What networks say of windows: the mean over networks and mirrorings, several passes side by side."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -88,10 +89,26 @@ class Passes:
         several = sweep.workers > 1
         self._pool = ThreadPoolExecutor(sweep.workers, "pass", torch.set_num_threads, (1,)) if several else None
 
-    def __call__(self, stacks: Sequence[Tensor], some: Sequence[Pass]) -> Iterator[Tensor]:
-        """Logits (batch, output channel, *patch) of each pass, as mirrored as its input was."""
+    def __call__(self, stacks: Sequence[Tensor], work: Sequence[Pass]) -> Iterator[Tensor]:
+        """Logits (batch, output channel, *patch) of each pass, in their order and as mirrored as its input was.
+
+        While a result is taken, every worker has the next pass to make; no more are made ahead of what is taken.
+        """
         one = partial(self._logits, stacks)
-        return self._pool.map(one, some) if self._pool is not None else map(one, some)
+        if self._pool is None:
+            yield from map(one, work)
+            return
+        under_way: deque[Future[Tensor]] = deque()
+        torch.set_num_threads(1)  # several would wait for cores that passes take, and keep them busy with waiting
+        try:
+            for each in work:
+                under_way.append(self._pool.submit(one, each))
+                if len(under_way) > self._sweep.workers:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            torch.set_num_threads(self._threads)
 
     def __enter__(self) -> "Passes":
         return self
@@ -99,7 +116,7 @@ class Passes:
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
             self._pool.shutdown()
-            torch.set_num_threads(self._threads)  # the threads' own number is torch's default for new ones, too
+            torch.set_num_threads(self._threads)  # that of the last thread begun is torch's default for new ones, too
 
     @torch.no_grad()
     def _logits(self, stacks: Sequence[Tensor], one: Pass) -> Tensor:
@@ -149,17 +166,14 @@ class Answer:
         totals: list[Tensor | None] = [None] * len(stacks)
         voices: list[list[Tensor | None]] = [[None] * self._voices for _ in stacks]
         work = [(index, axes, network) for index in range(len(stacks)) for axes, network in self._seen_by]
-        # No more passes at a time than there are workers, so that no more results wait to be added up.
-        for first in range(0, len(work), self._sweep.workers):
-            some = work[first : first + self._sweep.workers]
-            for (index, axes, network), logits in zip(some, self._passes(stacks, some), strict=True):
-                order = _channel_order(self._sweep, axes)
-                totals[index] = _added(totals[index], logits, axes, order)
-                if self._voices:
-                    voice = self._voice_of[id(network) if self._sweep.apart == "networks" else axes]
-                    before = voices[index][voice]  # a sum that is begun may be the very tensor of `totals`
-                    added = _added(before, logits, axes, order)
-                    voices[index][voice] = added.clone() if before is None else added
+        for (index, axes, network), logits in zip(work, self._passes(stacks, work), strict=True):
+            order = _channel_order(self._sweep, axes)
+            totals[index] = _added(totals[index], logits, axes, order)
+            if self._voices:
+                voice = self._voice_of[id(network) if self._sweep.apart == "networks" else axes]
+                before = voices[index][voice]  # a sum that is begun may be the very tensor of `totals`
+                added = _added(before, logits, axes, order)
+                voices[index][voice] = added.clone() if before is None else added
         return [one for total, apart in zip(totals, voices, strict=True) for one in self._joined(total, apart)]
 
     def _joined(self, total: Tensor | None, voices: Sequence[Tensor | None]) -> Tensor:
