@@ -11,6 +11,7 @@ from autoseg.cli.folds import fold_names, numbers, words
 from autoseg.cli.model_choice import chosen_models
 from autoseg.cli.to_review import show_review
 from autoseg.errors import PredictionError, number_of
+from autoseg.prediction.settings import Arithmetic
 
 if TYPE_CHECKING:
     from autoseg.prediction.report import CasePrediction, PredictionReport
@@ -58,7 +59,9 @@ def predict(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave cases that this model has predicted before.")
     ] = False,
-    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], typer.Option(help="Arithmetic of the network.")] = "auto",
+    precision: Annotated[
+        Arithmetic, typer.Option(help="Arithmetic of the network. int8 is for processors, faster, and less exact.")
+    ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     memory: Annotated[
         float | None, typer.Option(help="GiB of memory to stay within while predicting (default: 8).", metavar="GB")

@@ -82,7 +82,7 @@ def convolved(convolution: nn.Module, features: Tensor) -> Tensor:
     """What a convolution makes of the features."""
     found: Tensor
     is_small = features.device.type == "cpu" and features.dim() == 5 and features.shape[2:].numel() <= SAFE_VOXELS
-    if is_small and convolution.weight.dtype != torch.bfloat16:  # weights of bf16 only predict, see half.py
+    if is_small and convolution.weight.dtype == torch.float32:  # weights of fewer bits only predict: half.py, int8.py
         # In bf16 the gradient of the weights comes out as garbage there, now and then (torch 2.13 with oneDNN).
         with torch.autocast("cpu", enabled=False):
             found = convolution(features.float())

@@ -27,8 +27,9 @@ BATCHES_AHEAD = 3
 """Batches that are made while the network trains on one."""
 
 DeviceKind = Literal["cuda", "cpu"]
-Numbers = Literal["fp32", "bf16", "fp16"]
-NUMBER_BYTES: dict[Numbers, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
+Numbers = Literal["fp32", "bf16", "fp16", "int8"]
+"""What convolutions compute in; "int8" is for predictions alone, and features lie in bf16 between convolutions."""
+NUMBER_BYTES: dict[Numbers, int] = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 2}
 NETWORKS_KNOWN = ("plain_unet", "residual_unet", "isensee2017")
 
 
@@ -153,13 +154,14 @@ def prediction_memory(
     tiles = network.voxels[0] * FULL * channels
     logits = network.voxels[0] * FULL * network.out_channels
     parameters, _ = parameter_counts(network)
+    codes = network.maps[0] if precision == "int8" else 0  # a byte for each of two maps that are joined
     return MemoryUse(
         weights=FULL * parameters * networks,
         weight_gradients=0,
         optimiser=0,
         weight_average=0,
         weight_copies=_weight_copies(network, device=device) * networks,
-        activations=_features_at_once(network),
+        activations=_features_at_once(network) + codes,
         loss=round(min(_slices_summed(sized), edges[0]) * edges[1] * edges[2]) * FULL * network.out_channels,
         # The mean over mirrorings so far; the mirrored windows in the number type of the convolutions.
         in_flight=logits + (tiles * network.number_bytes // FULL if network.number_bytes < FULL else 0),

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,6 @@ from torch import nn
 from autoseg.artefacts import digest, load
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import ArtefactError, PredictionError, StaleError, unknown_name
-from autoseg.networks.half import half_copy
 from autoseg.planning.plan import Configuration, Plan
 from autoseg.prediction.agreeing import shares
 from autoseg.prediction.beside import scheme_text
@@ -141,12 +140,6 @@ def _loaded(model: Model, folds: Sequence[str], which: Which, notes: list[str]) 
     if previous is not None:
         seen.update(load_previous(model).digest.encode())
     return _Loaded(Member(model.plan, model.configuration, tuple(networks), previous), ordered, seen.hexdigest())
-
-
-def halved(member: Member) -> Member:
-    """The member with networks that hold their weights as bf16; the ones it came with may be trained further."""
-    previous = None if member.previous is None else halved(member.previous)
-    return replace(member, networks=tuple(half_copy(network) for network in member.networks), previous=previous)
 
 
 def fitting_together(members: Sequence[Member]) -> tuple[Member, ...]:

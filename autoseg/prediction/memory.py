@@ -130,8 +130,9 @@ def _fixed(jobs: Sequence[Job], precision: Numbers, device: torch.device, where:
     result = SLABS_IN_HAND * SLAB_BYTES
     if where != device:  # each window's logits come over
         return result + max(_logits_bytes(job) for job in jobs)
-    needs = [(job.workers, *_network_bytes(job, precision, device)) for job in jobs]
-    return result + max(once + workers * each for workers, once, each in needs)
+    needs = [(job, *_network_bytes(job, precision, device)) for job in jobs]
+    # While a result is added up, all workers make others.
+    return result + max(once + job.workers * each + (job.workers > 1) * _logits_bytes(job) for job, once, each in needs)
 
 
 def passes_at_a_time(job: Job, precision: Numbers, *, threads: int) -> int:

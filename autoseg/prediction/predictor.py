@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from autoseg.data.in_memory import take_in
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import PredictionError
 from autoseg.prediction.agreeing import shares
+from autoseg.prediction.arithmetic import choose_arithmetic, made_ready
 from autoseg.prediction.beside import NOTHING, Beside
 from autoseg.prediction.clock import Clock
-from autoseg.prediction.ensemble import Member, fitting_together, halved, open_ensemble
+from autoseg.prediction.ensemble import Member, fitting_together, open_ensemble
 from autoseg.prediction.export import export
 from autoseg.prediction.keeping import Keeper
 from autoseg.prediction.maps import NO_MAPS, Maps, decoded
@@ -37,6 +39,7 @@ from autoseg.prediction.settings import Settings
 from autoseg.prediction.sliding_window import finished_slabs
 from autoseg.prediction.sums import Box
 from autoseg.prediction.sweeping import exchanged_channels, views_of, windows_at_a_time
+from autoseg.prediction.threads import FEW_VALUES, one_thread
 from autoseg.prediction.thresholds import Thresholds
 from autoseg.prediction.uncertainty import Tally
 from autoseg.prediction.usable import refuse_unusable
@@ -44,7 +47,7 @@ from autoseg.prediction.windows import enlarged
 from autoseg.preprocessing.case import Prepared
 from autoseg.progress import SILENT, Progress
 from autoseg.training.allocator import kept_memory
-from autoseg.training.device import Precision, choose_device, choose_precision
+from autoseg.training.device import choose_device
 from autoseg.training.model_folder import Which
 
 
@@ -82,13 +85,9 @@ class Predictor:
         self.settings = settings or Settings()
         self._shares = shares(weights, len(members))
         self.device = choose_device(self.settings.device)
-        self.precision = _precision(self.settings, self.device)
-        for member in members:
-            for network in member.all_networks:
-                network.to(self.device).eval()
-        self._members = fitting_together(members)
-        if self.device.type == "cpu" and self.precision.name == "bf16":
-            self._members = tuple(halved(member) for member in self._members)
+        self.precision = choose_arithmetic(self.settings, self.device)
+        fitting = fitting_together(members)
+        self._members = tuple(made_ready(member, self.precision, self.device) for member in fitting)
 
     @classmethod
     def open(
@@ -174,17 +173,20 @@ class Predictor:
         """
         start = time.monotonic()
         apart = self.apart if beside.uncertainty else None
-        way = self._way(prepared, reserve, apart)
+        jobs = self._jobs(prepared, apart)
+        way = self._way(jobs, prepared, reserve)
         clock = Clock(self.device)
         members = [
-            self._scores(member, case, way.device, clock, apart=apart, progress=progress, description=description)
-            for member, case in zip(self._members, prepared, strict=True)
+            self._scores(member, case, job, way.device, clock, apart=apart, progress=progress, description=description)
+            for member, case, job in zip(self._members, prepared, jobs, strict=True)
         ]
         keeper, placement = None, prepared[0].placement
         if beside != NOTHING:
             counts = [member.voices for member in members]
             keeper = Keeper(beside, self.labels, placement, shares=self._shares, voices=counts, folder=scratch)
-        with kept_memory() if way.is_roomy else nullcontext():
+        values = prod(placement.cropped_shape) * self.labels.output_channels
+        alone = all(job.workers > 1 for job in jobs) and values <= FEW_VALUES
+        with kept_memory() if way.is_roomy else nullcontext(), one_thread(alone):
             labels = export(
                 members,
                 labels=self.labels,
@@ -201,13 +203,17 @@ class Predictor:
 
     def scores(self, prepared: Sequence[Prepared]) -> list[Scores]:
         """What each member's networks say, on the member's own grid; they run when the slabs are taken."""
-        way = self._way(prepared, 0, None)
-        pairs = zip(self._members, prepared, strict=True)
-        return [self._scores(member, case, way.device, Clock(self.device)) for member, case in pairs]
+        jobs = self._jobs(prepared, None)
+        way = self._way(jobs, prepared, 0)
+        each = zip(self._members, prepared, jobs, strict=True)
+        return [self._scores(member, case, job, way.device, Clock(self.device)) for member, case, job in each]
 
-    def _way(self, prepared: Sequence[Prepared], reserve: int, apart: Apart | None) -> Way:
+    def _jobs(self, prepared: Sequence[Prepared], apart: Apart | None) -> list[Job]:
+        return [self._job(member, case, apart) for member, case in zip(self._members, prepared, strict=True)]
+
+    def _way(self, jobs: Sequence[Job], prepared: Sequence[Prepared], reserve: int) -> Way:
         return choose_way(
-            [self._job(member, case, apart) for member, case in zip(self._members, prepared, strict=True)],
+            jobs,
             shape=prepared[0].placement.cropped_shape,
             device=self.device,
             precision=self.precision.name,
@@ -215,7 +221,7 @@ class Predictor:
             reserve=reserve,
         )
 
-    def _job(self, member: Member, case: Prepared, apart: Apart | None = None) -> Job:
+    def _job(self, member: Member, case: Prepared, apart: Apart | None) -> Job:
         job = Job(
             configuration=member.configuration,
             plan=member.plan,
@@ -235,6 +241,7 @@ class Predictor:
         self,
         member: Member,
         case: Prepared,
+        job: Job,
         result_device: torch.device,
         clock: Clock,
         *,
@@ -243,7 +250,6 @@ class Predictor:
         description: str = "windows",
     ) -> Scores:
         seen = self._seen(member, case, clock, progress=progress, description=description)
-        job = self._job(member, case, apart)
         sweep = Sweep(
             patch_size=job.patch_size,
             output_channels=self.labels.output_channels,
@@ -270,7 +276,8 @@ class Predictor:
             return torch.from_numpy(case.image)
         assert case.previous is not None, "prepared for all stages"
         first = f"{description}, {member.previous.configuration.name}"
-        scores = self._scores(member.previous, case.previous, self.device, clock, progress=progress, description=first)
+        job = self._job(member.previous, case.previous, None)
+        scores = self._scores(member.previous, case.previous, job, self.device, clock, progress=progress, description=first)
         grids = {"source": case.previous.placement, "target": case.placement}
         orders = member.previous.configuration.resampling
         if member.previous.handed_on == "labels":
@@ -298,9 +305,3 @@ class Predictor:
             if not bool(torch.isfinite(slab.sum())):
                 raise PredictionError(f"the network's output is not finite in {self.precision.name}. Try --precision fp32.")
             yield slab
-
-
-def _precision(settings: Settings, device: torch.device) -> Precision:
-    if settings.precision == "fp16" and device.type != "cuda":
-        raise PredictionError(f"--precision fp16 needs a CUDA device, found {device.type}. Use --precision auto.")
-    return choose_precision(settings.precision, device)

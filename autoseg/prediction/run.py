@@ -22,7 +22,7 @@ from autoseg.prediction.postprocessing import Rule
 from autoseg.prediction.predictor import Predictor
 from autoseg.prediction.report import REPORT_FILE, CasePrediction, PredictionReport, earlier_report, new_report
 from autoseg.prediction.review import review_of, write_table
-from autoseg.prediction.settings import QUALITIES, chosen_settings
+from autoseg.prediction.settings import QUALITIES, Arithmetic, chosen_settings
 from autoseg.prediction.workers import Order, predict_on
 from autoseg.progress import SILENT, Progress
 
@@ -42,7 +42,7 @@ def predict(
     quality: str = "best",
     step: float | None = None,
     mirroring: bool | None = None,
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+    precision: Arithmetic = "auto",
     device: str = "auto",
     memory_gb: float | None = None,
     weights: Sequence[float] | None = None,

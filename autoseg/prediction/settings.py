@@ -1,11 +1,14 @@
 """How thoroughly and how fast to predict."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from autoseg.errors import PredictionError, unknown_name
 
 Mirroring = Literal["all", "two", "none"]
+
+Arithmetic = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+"""Numbers that networks compute a prediction in; "auto" takes what is fast on the device and as good as float32."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,13 @@ class Settings:
     step: float = 0.5
     mirroring: Mirroring = "all"
     single_window: bool = False
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Arithmetic = "auto"
     device: str = "auto"
     memory_gb: float = 8.0
 
     def __post_init__(self) -> None:
+        if self.precision not in get_args(Arithmetic):
+            raise unknown_name("precision", self.precision, get_args(Arithmetic))
         if not 0 < self.step <= 1:
             raise PredictionError(f"step {self.step:g}: expected a share of the patch, above 0 and at most 1.")
         if self.memory_gb <= 0:
@@ -55,7 +60,7 @@ def chosen_settings(
     *,
     step: float | None = None,
     mirroring: bool | None = None,
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+    precision: Arithmetic = "auto",
     device: str = "auto",
     memory_gb: float | None = None,
 ) -> Settings:

@@ -10,15 +10,20 @@ import torch
 
 from autoseg.errors import TrainingError, unknown_name
 
+CPU_INFO = Path("/proc/cpuinfo")
+
 FAST_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 """Flags in /proc/cpuinfo of processors that multiply bf16 natively; elsewhere bf16 is slower than float32."""
 
 
 @dataclass(frozen=True)
 class Precision:
-    """The number type of convolutions; `scaled` losses keep fp16 gradients from vanishing."""
+    """The number type of convolutions; `scaled` losses keep fp16 gradients from vanishing.
 
-    name: Literal["fp32", "bf16", "fp16"]
+    With "int8", which is for predictions alone, what is not in whole numbers is in bf16.
+    """
+
+    name: Literal["fp32", "bf16", "fp16", "int8"]
 
     @property
     def scaled(self) -> bool:
@@ -29,7 +34,7 @@ class Precision:
         """A context in which a network computes in this precision on `device`."""
         if self.name == "fp32":
             return nullcontext()
-        dtype = torch.bfloat16 if self.name == "bf16" else torch.float16
+        dtype = torch.float16 if self.name == "fp16" else torch.bfloat16
         return torch.autocast(device.type, dtype=dtype)
 
 
@@ -72,7 +77,7 @@ def refuse_slow_torch(version: str) -> None:
 
 
 def choose_precision(
-    setting: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device, *, cpu_info: Path = Path("/proc/cpuinfo")
+    setting: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device, *, cpu_info: Path = CPU_INFO
 ) -> Precision:
     """The precision to train with on `device`; "auto" takes the fastest one that is known to learn as well.
 
@@ -87,7 +92,7 @@ def choose_precision(
         # torch.cuda.is_bf16_supported() is also true where bf16 is only emulated.
         major, _ = torch.cuda.get_device_capability(device)
         return Precision("bf16" if major >= 8 else "fp16" if major >= 7 else "fp32")
-    if device.type == "cpu" and _flags(cpu_info) & FAST_BF16_FLAGS:
+    if device.type == "cpu" and processor_flags(cpu_info) & FAST_BF16_FLAGS:
         return Precision("bf16")
     return Precision("fp32")
 
@@ -104,7 +109,8 @@ def memory_bytes(device: torch.device) -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _flags(cpu_info: Path) -> frozenset[str]:
+def processor_flags(cpu_info: Path = CPU_INFO) -> frozenset[str]:
+    """What the processor says it can do, as named in /proc/cpuinfo; none where there is no such file."""
     try:
         lines = cpu_info.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # not Linux

@@ -10,6 +10,7 @@ from autoseg.data.readers import read_labels
 from autoseg.interchange.nnunet_import import import_nnunet
 from autoseg.prediction.run import predict
 from autoseg.workspace import open_workspace
+from tests.prediction.test_arithmetic import needs_int8
 
 pytestmark = pytest.mark.real_data
 
@@ -70,3 +71,10 @@ def test_imported_weights_predict_what_nnunet_predicted(measured, mirroring, cou
 def test_bfloat16_moves_single_voxels_only(measured):
     scores = measured(count=3, mirroring=False, precision="bf16")
     assert scores.mean(axis=1).min() >= 0.99
+
+
+@needs_int8
+def test_whole_numbers_of_eight_bits_move_few_voxels(measured):
+    scores = measured(count=3, mirroring=False, precision="int8")
+    assert scores.mean(axis=1).min() >= 0.985
+    assert scores.min() < 0.9999  # it is another arithmetic
