@@ -1,10 +1,11 @@
-"""What each quality of prediction costs in Dice and saves in time, on cases that the networks were not trained on."""
+"""What each quality and arithmetic of prediction costs in Dice and saves in time, on cases that networks have not seen."""
 
 import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean, median
+from typing import cast
 
 from pydantic import BaseModel
 
@@ -17,7 +18,7 @@ from autoseg.evaluation.run import evaluate
 from autoseg.prediction.case_job import CaseJob
 from autoseg.prediction.predictor import Predictor
 from autoseg.prediction.report import CasePrediction
-from autoseg.prediction.settings import QUALITIES, chosen_settings
+from autoseg.prediction.settings import QUALITIES, Arithmetic, chosen_settings
 from autoseg.progress import SILENT, Progress
 from autoseg.selection.candidates import WITHOUT_SPLITS
 from autoseg.training.model_folder import Model, open_model
@@ -27,13 +28,14 @@ REMAKE = "autoseg_plan DATASET"
 
 
 class QualityCost(BaseModel):
-    """One quality: its settings, the mean Dice over structures (None: in no case defined), and seconds of a case.
+    """One quality in one arithmetic: the mean Dice over structures (None: in no case defined), and seconds of a case.
 
     Seconds are those of one network, from reading to writing, without loading the model; the median over cases.
     """
 
     model_config = FROZEN
     quality: str
+    precision: str
     step: float
     mirroring: str
     single_window: bool
@@ -43,14 +45,16 @@ class QualityCost(BaseModel):
 
 
 class PredictionBenchmark(BaseModel):
-    """Qualities of a model, each measured on the same cases, every case by the fold that had not seen it."""
+    """Qualities of a model, each measured on the same cases, every case by the fold that had not seen it.
+
+    The first of `costs` is the most thorough one, in the first arithmetic asked for: the others are measured by it.
+    """
 
     model_config = FROZEN
     model: str
     configuration: str
     folds: tuple[str, ...]
     device: str
-    precision: str
     costs: tuple[QualityCost, ...]
 
 
@@ -59,16 +63,18 @@ def measure_qualities(
     path: Path,
     *,
     qualities: Sequence[str] = tuple(QUALITIES),
+    precisions: Sequence[str] = ("auto",),
     folds: Sequence[str] = (),
     cases_per_fold: int | None = None,
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> PredictionBenchmark:
-    """Dice and seconds of each quality, over the validation cases of the `folds` (none: all trained) of a model.
+    """Dice and seconds of each quality in each of `precisions`, over the validation cases of the `folds` of a model.
 
-    `cases_per_fold` takes the first ones only. Qualities take turns fold by fold, so that whatever else the machine does
-    meets them alike. Predictions lie in the data set's folder of benchmarks. Raises PredictionError for a model that was
-    trained on all cases alone, and UnknownNameError for an unknown quality or fold.
+    No folds: all that are trained. `cases_per_fold` takes the first cases only. Qualities take turns fold by fold, so that
+    whatever else the machine does meets them alike. Predictions lie in the data set's folder of benchmarks. Raises
+    PredictionError for a model that was trained on all cases alone, and UnknownNameError for an unknown
+    quality, precision or fold.
     """
     for quality in qualities:
         if quality not in QUALITIES:
@@ -80,23 +86,25 @@ def measure_qualities(
     if not judged:
         raise PredictionError(f"{path}: only fold {ALL} is trained, which has seen every case. Train one with -f 0.")
     dataset = load(Dataset, folder.dataset_file, remake=REMAKE)
-    runs: dict[str, list[_Run]] = {quality: [] for quality in qualities}
-    pairs = [(fold, quality) for fold in judged for quality in qualities]
+    from_best = sorted(qualities, key=list(QUALITIES).index, reverse=True)
+    ways = [(quality, precision) for precision in precisions for quality in from_best]
+    runs: dict[tuple[str, str], list[_Run]] = {}
+    turns = [(fold, *way) for fold in judged for way in ways]
     predictor = None
-    for fold, quality in progress.track(pairs, description="qualities", total=len(pairs)):
-        settings = chosen_settings(quality, device=device)
+    for fold, quality, precision in progress.track(turns, description="qualities", total=len(turns)):
+        settings = chosen_settings(quality, precision=cast(Arithmetic, precision), device=device)
         predictor = Predictor.open(path, folds=[fold], settings=settings)
-        output = folder.path / "benchmarks" / "prediction" / model.card.name / quality / f"fold_{fold}"
+        numbers = predictor.precision.name
+        output = folder.path / "benchmarks" / "prediction" / model.card.name / f"{quality}_{numbers}" / f"fold_{fold}"
         cases = _validation_cases(model, dataset, fold)[:cases_per_fold]
-        runs[quality].append(_run(predictor, cases, output))
+        runs.setdefault((quality, numbers), []).append(_run(predictor, cases, output))
     assert predictor is not None, "there is a fold and a quality"
     return PredictionBenchmark(
         model=model.card.name,
         configuration=model.configuration.name,
         folds=tuple(judged),
         device=str(predictor.device),
-        precision=predictor.precision.name,
-        costs=tuple(_cost(quality, found) for quality, found in runs.items()),
+        costs=tuple(_cost(quality, numbers, found) for (quality, numbers), found in runs.items()),
     )
 
 
@@ -142,12 +150,13 @@ def _validation_cases(model: Model, dataset: Dataset, fold: str) -> list[Case]:
     ]
 
 
-def _cost(quality: str, runs: Sequence[_Run]) -> QualityCost:
+def _cost(quality: str, precision: str, runs: Sequence[_Run]) -> QualityCost:
     chosen = QUALITIES[quality]
     dice = [run.dice for run in runs if run.dice is not None]
     seconds = [value for run in runs for value in run.seconds]
     return QualityCost(
         quality=quality,
+        precision=precision,
         step=chosen.step,
         mirroring=chosen.mirroring,
         single_window=chosen.single_window,
@@ -159,21 +168,20 @@ def _cost(quality: str, runs: Sequence[_Run]) -> QualityCost:
 
 def quality_lines(found: PredictionBenchmark) -> list[str]:
     """A table in Markdown: each quality with its Dice, its seconds a case, and both beside the most thorough one."""
-    best = found.costs[-1]
-    where = f"{best.cases} validation cases, {found.precision} on {found.device}"
+    best = found.costs[0]
     lines = [
-        f"{found.model}, folds {', '.join(found.folds)}, {where}",
+        f"{found.model}, folds {', '.join(found.folds)}, {best.cases} validation cases, on {found.device}",
         "",
-        "| quality | step | mirroring | single window | mean Dice | Dice lost | seconds a case | times as fast |",
-        "|---|---|---|---|---|---|---|---|",
+        "| quality | numbers | step | mirroring | single window | mean Dice | Dice lost | seconds a case | times as fast |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for cost in found.costs:
         known = cost.mean_dice is not None and best.mean_dice is not None
         dice = f"{cost.mean_dice:.4f}" if known else "not defined"
         lost = f"{(best.mean_dice or 0) - (cost.mean_dice or 0):+.4f}" if known else ""
         lines.append(
-            f"| {cost.quality} | {cost.step:g} | {cost.mirroring} | {'yes' if cost.single_window else 'no'} | {dice} "
-            f"| {lost} "
+            f"| {cost.quality} | {cost.precision} | {cost.step:g} | {cost.mirroring} "
+            f"| {'yes' if cost.single_window else 'no'} | {dice} | {lost} "
             f"| {cost.seconds_per_case:.2f} | {best.seconds_per_case / max(cost.seconds_per_case, 1e-9):.1f} |"
         )
     return lines

@@ -20,6 +20,7 @@ from autoseg.cli.benchmark_options import (
 )
 from autoseg.cli.console import bars
 from autoseg.errors import BenchmarkError
+from autoseg.prediction.settings import Arithmetic
 
 if TYPE_CHECKING:
     from autoseg.benchmark.spent import Turns
@@ -34,6 +35,10 @@ def prediction(
     folds: Annotated[list[str] | None, typer.Option("-f", "--fold", help="Fold (default: each trained one).")] = None,
     qualities: Annotated[
         list[str] | None, typer.Option("--quality", help="fast, balanced or best (default: each).", metavar="NAME")
+    ] = None,
+    precisions: Annotated[
+        list[str] | None,
+        typer.Option("--precision", help="Numbers the networks compute in: auto, fp32, bf16, fp16, int8.", metavar="NAME"),
     ] = None,
     cases: Annotated[int | None, typer.Option("--cases", min=1, help="Only so many cases of each fold.")] = None,
     workspace: WorkspaceFolder = None,
@@ -54,6 +59,7 @@ def prediction(
         folder,
         path,
         qualities=qualities or tuple(QUALITIES),
+        precisions=precisions or ("auto",),
         folds=folds or (),
         cases_per_fold=cases,
         device=device,
@@ -71,7 +77,7 @@ def command(
     python: Python = None,
     pairs: Pairs = 3,
     mirroring: Annotated[bool, typer.Option("--mirroring/--no-mirroring", help="Average over mirrored images.")] = True,
-    precision: Annotated[str | None, typer.Option(help="Arithmetic of autoseg's networks (default: auto).")] = None,
+    precision: Annotated[Arithmetic, typer.Option(help="Arithmetic of autoseg's networks.")] = "auto",
     workspace: WorkspaceFolder = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -90,7 +96,7 @@ def command(
         python=interpreter,
         pairs=pairs,
         mirroring=mirroring,
-        options=[] if precision is None else ["--precision", precision],
+        options=[] if precision == "auto" else ["--precision", precision],
         progress=bars(quiet or as_json),
     )
     _shown(found, folder.with_suffix(".json"), as_json=as_json)

@@ -41,19 +41,18 @@ def folder(tmp_path: Path) -> DatasetFolder:
 
 def test_every_quality_is_measured_on_the_cases_the_fold_has_not_seen(folder: DatasetFolder) -> None:
     model = small.write_small_model(folder.models / "known", small.plan(kind=KNOWN))
-    found = measure_qualities(folder, model, device="cpu")
-    assert [(cost.quality, cost.cases, cost.mean_dice) for cost in found.costs] == [
-        ("fast", 1, 1.0),
-        ("balanced", 1, 1.0),
-        ("best", 1, 1.0),
+    found = measure_qualities(folder, model, precisions=["fp32", "bf16"], device="cpu")
+    assert [(cost.quality, cost.precision, cost.cases, cost.mean_dice) for cost in found.costs] == [
+        (quality, precision, 1, 1.0) for precision in ("fp32", "bf16") for quality in ("best", "balanced", "fast")
     ]
     assert all(cost.seconds_per_case > 0 for cost in found.costs)
-    predictions = folder.path / "benchmarks" / "prediction" / "known" / "fast" / "fold_0"
+    predictions = folder.path / "benchmarks" / "prediction" / "known" / "fast_fp32" / "fold_0"
     assert (predictions / "b.nii.gz").exists()
     assert not (predictions / "a.nii.gz").exists()
     lines = quality_lines(found)
     assert lines[0].startswith("known, folds 0, 1 validation cases")
-    assert lines[-1].startswith("| best | 0.5 | all | no | 1.0000 | +0.0000 |")
+    assert lines[4].startswith("| best | fp32 | 0.5 | all | no | 1.0000 | +0.0000 |")
+    assert lines[4].endswith("| 1.0 |")
 
 
 def test_a_model_that_has_seen_every_case_and_names_that_do_not_exist_are_refused(folder: DatasetFolder) -> None:
@@ -62,6 +61,9 @@ def test_a_model_that_has_seen_every_case_and_names_that_do_not_exist_are_refuse
         measure_qualities(folder, model, device="cpu")
     with pytest.raises(UnknownNameError, match="Did you mean 'best'"):
         measure_qualities(folder, model, qualities=["bst"])
+    known = small.write_small_model(folder.models / "other", small.plan(kind=KNOWN))
+    with pytest.raises(UnknownNameError, match="Did you mean 'int8'"):
+        measure_qualities(folder, known, precisions=["int"])
 
 
 def test_the_command_prints_dice_beside_time_and_keeps_both(folder: DatasetFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +71,7 @@ def test_the_command_prints_dice_beside_time_and_keeps_both(folder: DatasetFolde
     save(small.plan(kind=KNOWN), folder.plan_file)
     open_workspace().remember("Small")
     small.write_small_model(folder.models / "known", small.plan(kind=KNOWN))
-    done = CliRunner().invoke(main, ["prediction", "--quality", "fast", "--device", "cpu", "-q"])
+    done = CliRunner().invoke(main, ["prediction", "--quality", "fast", "--precision", "fp32", "--device", "cpu", "-q"])
     assert done.exit_code == 0, done.output
-    assert "| fast | 0.8 | none | yes | 1.0000 | +0.0000 |" in done.stdout
+    assert "| fast | fp32 | 0.8 | none | yes | 1.0000 | +0.0000 |" in done.stdout
     assert (folder.path / "benchmarks" / "prediction_known.json").exists()
