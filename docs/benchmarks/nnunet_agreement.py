@@ -101,7 +101,9 @@ def main():
     commands.choices["reference"].add_argument("--previous", type=Path)
     commands.choices["reference"].add_argument("--single", action="store_true")
     commands.choices["reference"].add_argument("--checkpoint", default="checkpoint_final.pth")
-    commands.choices["compare"].add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16", "auto"))
+    commands.choices["compare"].add_argument(
+        "--precision", default="fp32", choices=("fp32", "bf16", "fp16", "int8", "auto")
+    )
     options = parser.parse_args()
     options.run(options)
 
