@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 _KNOWN_KEYS = ConfigDict(frozen=True, extra="forbid")
 _SOME_KEYS = ConfigDict(frozen=True, extra="ignore")
@@ -148,4 +148,8 @@ class NnunetPlans(BaseModel):
     experiment_planner_used: str = "ExperimentPlanner"
     label_manager: Literal["LabelManager"] = "LabelManager"
     configurations: dict[str, dict[str, object]]
-    foreground_intensity_properties_per_channel: dict[str, Intensities]
+    foreground_intensity_properties_per_channel: dict[str, Intensities] = Field(
+        validation_alias=AliasChoices(
+            "foreground_intensity_properties_per_channel", "foreground_intensity_properties_by_modality"
+        )
+    )

@@ -163,6 +163,38 @@ def test_plans_of_the_older_format_describe_the_same_network(tmp_path, workspace
     assert imported(tmp_path / "m", workspace).configuration.network == spec
 
 
+def test_intensities_are_found_under_the_name_that_the_first_versions_gave_them(tmp_path, workspace):
+    def change(plans):
+        plans["foreground_intensity_properties_by_modality"] = plans.pop("foreground_intensity_properties_per_channel")
+        plans["configurations"]["3d_fullres"]["normalization_schemes"] = ["CTNormalization"]
+
+    write_nnunet_model(tmp_path / "m", change=change)
+    (found,) = imported(tmp_path / "m", workspace).configuration.normalisation
+    assert (found.lower, found.upper, found.mean, found.deviation) == (-50, 300, 100, 50)
+
+
+def test_only_best_weights_of_a_model_with_an_ignore_label_and_nrrd_files_come(tmp_path, workspace):
+    described = {"channel_names": {"0": "noNorm"}, "file_ending": ".nrrd"}
+
+    def change(plans):
+        entry = old_entry(plans["configurations"]["3d_fullres"])
+        plans["configurations"]["3d_fullres"] = {**entry, "normalization_schemes": ["NoNormalization"]}
+
+    network = write_nnunet_model(
+        tmp_path / "m",
+        spec=spec_of().model_copy(update={"features": (4, 8, 8)}),
+        labels={"background": 0, "a": 1, "b": 2, "ignore": 3},
+        dataset=described,
+        change=change,
+    )
+    fold = tmp_path / "m" / "fold_0"
+    (fold / "checkpoint_final.pth").rename(fold / "checkpoint_best.pth")
+    model = imported(tmp_path / "m", workspace)
+    assert (model.plan.channels, model.plan.file_ending, model.plan.labels.ignore) == (("noNorm",), ".nrrd", 3)
+    assert model.configuration.normalisation[0].scheme == "none"
+    torch.testing.assert_close(dict(load_network(model, "0", which="best").state_dict()), dict(network.state_dict()))
+
+
 def test_batch_norm_of_a_trainer_is_seen_in_its_weights(tmp_path, workspace):
     spec = spec_of().model_copy(update={"norm": "batch"})
     network = write_nnunet_model(tmp_path / "m", spec=spec, trainer="nnUNetTrainerBN")
