@@ -8,12 +8,12 @@ import typer
 from autoseg.cli.beside_options import Classes, JsonLines, Quiet, Uncertainty, weights_of_each
 from autoseg.cli.console import bars, command_line, end_with_failures, print_json_line
 from autoseg.cli.folds import numbers, words
+from autoseg.cli.model_choice import selected_rules
 from autoseg.cli.to_review import show_review
 from autoseg.errors import number_of
 
 if TYPE_CHECKING:
     from autoseg.prediction.combined import EnsembleReport
-    from autoseg.prediction.postprocessing import Rule
 
 
 def ensemble(
@@ -42,7 +42,7 @@ def ensemble(
 ) -> None:
     """Average the probabilities of earlier predictions of the same images; the order of the folders does not matter."""
     counted = numbers("--weights", weights)
-    rules = _rules(selection, workspace)
+    rules = () if selection is None else selected_rules(selection, workspace)
     from autoseg.prediction.beside import Beside
     from autoseg.prediction.combining import combine
 
@@ -59,19 +59,6 @@ def ensemble(
     if not (quiet or as_json):
         _show(report, output)
     end_with_failures([str(case.error) for case in report.failed], total=len(report.cases), action="averaged")
-
-
-def _rules(selection: str | None, workspace: Path | None) -> "tuple[Rule, ...]":
-    if selection is None:
-        return ()
-    from autoseg.artefacts import load
-    from autoseg.selection.selection import Selection
-    from autoseg.workspace import open_workspace
-
-    file = Path(selection)
-    if not file.is_file():
-        file = open_workspace(workspace).chosen(selection, with_models=True).selection_file
-    return load(Selection, file, remake="autoseg_select").rules
 
 
 def _show(report: "EnsembleReport", output: Path) -> None:

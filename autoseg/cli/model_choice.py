@@ -8,21 +8,44 @@ from autoseg.errors import PredictionError, unknown_name
 from autoseg.workspace import DatasetFolder, Workspace, open_workspace
 
 if TYPE_CHECKING:
+    from autoseg.prediction.postprocessing import Rule
     from autoseg.selection.chosen import Chosen
 
 
-def chosen_models(workspace: Path | None, dataset: str | None, *, names: list[str], configurations: list[str]) -> "Chosen":
-    """What predicts: the models asked for, else what autoseg_select chose for the data set, else its usual one."""
+def chosen_models(
+    workspace: Path | None,
+    dataset: str | None,
+    *,
+    names: list[str],
+    configurations: list[str],
+    selection: str | None = None,
+) -> "Chosen":
+    """What predicts: the models asked for, else what autoseg_select chose for the data set, else its usual one.
+
+    Label maps are corrected as `selection` says where one is named, else only where it chose the models, too.
+    """
     from autoseg.selection.chosen import Chosen, selected
 
-    if not names and not configurations:
+    rules = () if selection is None else selected_rules(selection, workspace)
+    if not names and not configurations and selection is None:
         folder = _dataset_folder(open_workspace(workspace), dataset, names=names)
         if folder.selection_file.exists():
             found = selected(folder)
             told = f"taking what autoseg_select chose for {folder.path.name}: {found} (-c and -m choose another)"
             sys.stderr.write(f"{told}\n")
             return found
-    return Chosen(tuple(model_folders(workspace, dataset, names=names, configurations=configurations)))
+    return Chosen(tuple(model_folders(workspace, dataset, names=names, configurations=configurations)), rules=rules)
+
+
+def selected_rules(selection: str, workspace: Path | None) -> "tuple[Rule, ...]":
+    """How autoseg_select chose to correct label maps; `selection` is its file, or the name of a data set."""
+    from autoseg.artefacts import load
+    from autoseg.selection.selection import Selection
+
+    file = Path(selection)
+    if not file.is_file():
+        file = open_workspace(workspace).chosen(selection, with_models=True).selection_file
+    return load(Selection, file, remake="autoseg_select").rules
 
 
 def model_folders(

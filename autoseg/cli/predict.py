@@ -42,6 +42,12 @@ def predict(
     fold: Annotated[
         list[str] | None, typer.Option("-f", "--fold", help="Fold, several as 0 1 2, or all (default: each trained one).")
     ] = None,
+    selection: Annotated[
+        str | None,
+        typer.Option(
+            help="Correct label maps as autoseg_select chose, with -m or -c: its file, or a data set.", metavar="NAME"
+        ),
+    ] = None,
     checkpoint: Annotated[Literal["final", "best"], typer.Option(help="Which weights.")] = "final",
     quality: Annotated[
         str, typer.Option(help="fast, balanced or best: sets step, mirroring, folds and single large windows.")
@@ -78,7 +84,7 @@ def predict(
 ) -> None:
     """Segment images with a trained model; predictions lie on the grid of their images and hold the known label values."""
     _check_inputs(inputs, channel or [])
-    chosen = chosen_models(workspace, dataset, names=model or [], configurations=configuration or [])
+    chosen = chosen_models(workspace, dataset, names=model or [], configurations=configuration or [], selection=selection)
     if threads is not None:
         import torch
 

@@ -51,10 +51,10 @@ def select(
     if as_json:
         print_json(found.model_dump(mode="json"))
     elif not quiet:
-        _show(found, folder.selection_file)
+        _show(found, folder.selection_file, where="" if workspace is None else f" -w {workspace}")
 
 
-def _show(selection: "Selection", file: Path) -> None:
+def _show(selection: "Selection", file: Path, *, where: str) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -79,7 +79,8 @@ def _show(selection: "Selection", file: Path) -> None:
     for note in selection.notes:
         console.print(note, markup=False)
     console.print(f"Written: {file}", markup=False)
-    console.print(f"autoseg_predict -d {selection.dataset} uses it; by name: {selection.command}", markup=False)
+    alone = f"autoseg_predict -d {selection.dataset}{where}"
+    console.print(f"{alone} uses it; by name: {selection.command}{where}", markup=False)
 
 
 def _cells(one: "Judged") -> tuple[str, ...]:

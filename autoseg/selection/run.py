@@ -133,7 +133,7 @@ def _selection(
         corrections=tuple(corrections),
         judged=tuple(judged),
         notes=tuple(notes),
-        command=_command(folder, winner),
+        command=_command(folder, winner, corrections),
         made_from=load(Source, gathered[chosen].folder / SOURCE_FILE, remake="autoseg_select").made_from,
     )
 
@@ -160,6 +160,8 @@ def _judged(
     )
 
 
-def _command(folder: DatasetFolder, candidate: Candidate) -> str:
+def _command(folder: DatasetFolder, candidate: Candidate, corrections: Sequence[Correction]) -> str:
+    """What predicts the same, also after another selection as long as the corrections are as they are now."""
     models = " ".join(f"-m {model.card.name}" for model in candidate.models)
-    return f"autoseg_predict -i IN -o OUT -d {folder.path.name} {models} -f {' '.join(candidate.folds)}"
+    corrected = f" --selection {folder.path.name}" if any(one.kept for one in corrections) else ""
+    return f"autoseg_predict -i IN -o OUT -d {folder.path.name} {models} -f {' '.join(candidate.folds)}{corrected}"

@@ -7,17 +7,19 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from autoseg.artefacts import load
+from autoseg.artefacts import load, save
 from autoseg.cli.predict import main as predict_main
 from autoseg.cli.select import main
 from autoseg.data.readers import read_labels
 from autoseg.errors import SelectionError
 from autoseg.planning.run import plan
+from autoseg.prediction.postprocessing import Rule
 from autoseg.selection.candidates import candidates
 from autoseg.selection.chosen import selected
 from autoseg.selection.run import select
 from autoseg.selection.selection import Selection
 from autoseg.training.cases import load_splits
+from autoseg.training.model_folder import open_model
 from autoseg.validation import WholeCases
 from autoseg.workspace import open_workspace
 from tests.training.asking import train_with_first_stage as train
@@ -64,17 +66,21 @@ def test_the_best_is_chosen_and_the_command_predicts_with_it(trained, tmp_path):
     by_dice = {one.name: one.dice for one in selection.judged}
     assert by_dice[selection.chosen] == max(by_dice.values())
     assert load(Selection, trained.folder.selection_file, remake="") == selection
+    corrected = f"--selection {selection.dataset}"
+    assert (corrected in selection.command) == bool(selection.rules)
+    structure = next(iter(open_model(selected(trained.folder).models[0]).plan.labels.structures))
+    rule = Rule(kind="minimum_component", structure=structure, volume_ml=1e6)
+    save(selection.model_copy(update={"rules": (rule,)}), trained.folder.selection_file)
     image = next((trained.raw / "imagesTr").glob(f"{case}*"))
     words = ["-i", image, "-o", tmp_path / "alone", "-w", trained.workspace.root, "--device", "cpu"]
     alone = CliRunner().invoke(predict_main, [str(word) for word in words])
     assert alone.exit_code == 0, alone.output
     assert f"taking what autoseg_select chose for {selection.dataset}" in alone.stderr
-    named = selection.command.split()[1:]
+    named = [*selection.command.removesuffix(corrected).split()[1:], *corrected.split()]
     words = ["-i", image, "-o", tmp_path / "named", "-w", trained.workspace.root, "--device", "cpu", *named[4:]]
     assert CliRunner().invoke(predict_main, [str(word) for word in words]).exit_code == 0
     (first,), (second,) = ([read_labels(path)[0] for path in (tmp_path / n).glob("*.nii.gz")] for n in ("alone", "named"))
-    if not selection.rules:
-        np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first, second)
 
 
 def test_what_was_predicted_is_kept_for_the_next_time(trained):
