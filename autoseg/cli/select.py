@@ -1,5 +1,6 @@
 """`autoseg_select`: the best of what is trained."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -59,11 +60,12 @@ def _show(selection: "Selection", file: Path, *, where: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(soft_wrap=True, highlight=False)
+    # Where nobody looks on, rich takes 80 columns, and cuts names.
+    console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 160)
     console.print(f"{selection.cases} held-out cases of folds {', '.join(selection.folds)}", markup=False)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in ("models", "Dice (95 %)", "HD95 mm", "rank", "best minus this", "s/case", "GiB"):
-        table.add_column(name, justify="left" if name == "models" else "right")
+        table.add_column(name, justify="left" if name == "models" else "right", overflow="fold")
     for one in sorted(
         selection.judged, key=lambda judged: judged.rank if selection.criterion == "brats" else -(judged.dice or 0)
     ):
@@ -86,7 +88,8 @@ def _show(selection: "Selection", file: Path, *, where: str) -> None:
 def _cells(one: "Judged") -> tuple[str, ...]:
     dice = "-" if one.dice is None else f"{one.dice:.4f}"
     interval = "" if one.low is None or one.high is None else f" ({one.low:.3f} to {one.high:.3f})"
-    noise = "" if one.p is None else f" p={one.p:.3f}{', noise' if one.within_noise else ''}"
+    told = {True: ", noise", False: "", None: ", too few cases"}[one.within_noise]
+    noise = "" if one.p is None else f" p={one.p:.3f}{told}"
     return (
         dice + interval,
         "-" if one.hd95_mm is None else f"{one.hd95_mm:.2f}",

@@ -12,6 +12,8 @@ Criterion = Literal["dice", "brats"]
 
 NOISE = 0.05
 """A difference whose p value is above this is called noise."""
+FEWEST_CASES = 6
+"""With fewer cases the p value of a signed-rank test, at least 2 / 2 ** cases, cannot get below NOISE."""
 
 
 def case_dice(evaluation: Evaluation) -> NDArray[np.float64]:
@@ -46,6 +48,11 @@ def best(evaluations: Sequence[Evaluation], criterion: Criterion) -> int:
         return int(np.argmin(mean_ranks(evaluations)))
     means = [evaluation.over_structures["dice"].mean for evaluation in evaluations]
     return int(np.argmax([-1.0 if value is None else value for value in means]))
+
+
+def within_noise(p: float | None, *, cases: int) -> bool | None:
+    """Whether a difference over so many cases with this p value is noise; None where there are too few to tell."""
+    return None if p is None or cases < FEWEST_CASES else p > NOISE
 
 
 def paired_difference(first: Evaluation, second: Evaluation) -> tuple[float | None, float | None]:

@@ -13,7 +13,7 @@ from autoseg.progress import SILENT, Progress
 from autoseg.selection.candidates import MOST_MEMBERS, Candidate, candidates
 from autoseg.selection.corrections import choose_corrections
 from autoseg.selection.out_of_fold import SOURCE_FILE, OutOfFold, out_of_fold, weights_of, whole_paths
-from autoseg.selection.ranking import NOISE, Criterion, best, mean_ranks, paired_difference
+from autoseg.selection.ranking import FEWEST_CASES, Criterion, best, mean_ranks, paired_difference, within_noise
 from autoseg.selection.region_shares import region_shares
 from autoseg.selection.selection import Correction, Judged, Selection, Source
 from autoseg.workspace import DatasetFolder
@@ -132,7 +132,7 @@ def _selection(
         rules=tuple(one.rule for one in corrections if one.kept),
         corrections=tuple(corrections),
         judged=tuple(judged),
-        notes=tuple(notes),
+        notes=(*notes, *_on_few_cases(len(evaluations[chosen].cases), len(found))),
         command=_command(folder, winner, corrections),
         made_from=load(Source, gathered[chosen].folder / SOURCE_FILE, remake="autoseg_select").made_from,
     )
@@ -154,10 +154,18 @@ def _judged(
         rank=rank,
         difference=difference,
         p=p,
-        within_noise=None if p is None else p > NOISE,
+        within_noise=within_noise(p, cases=len(evaluation.cases)),
         seconds_per_case=out.seconds_per_case,
         prediction_bytes=None if None in memory else max(value or 0 for value in memory),
     )
+
+
+def _on_few_cases(cases: int, candidates: int) -> list[str]:
+    if cases >= FEWEST_CASES or candidates == 1:
+        return []
+    return [
+        f"{cases} held-out cases are too few to tell a difference from noise: {FEWEST_CASES} are needed. Train more folds"
+    ]
 
 
 def _command(folder: DatasetFolder, candidate: Candidate, corrections: Sequence[Correction]) -> str:

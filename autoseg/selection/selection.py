@@ -21,7 +21,8 @@ class Judged(BaseModel):
 
     `dice` is the mean over structures of the mean over cases, `low` to `high` its bootstrap 95 % interval, `hd95_mm` the
     same mean. `rank` is the mean place over cases, structures and both metrics (1 is best). `difference` is the Dice of the
-    chosen one minus this one's over the cases, with the p value of Wilcoxon's test; None for the chosen one.
+    chosen one minus this one's over the cases, with the p value of Wilcoxon's test; None for the chosen one. `within_noise`
+    says whether that is noise, None where cases are too few to tell.
     `training_bytes` and `prediction_bytes` are predicted peaks of memory, those of its largest model.
     """
 

@@ -6,7 +6,7 @@ from autoseg.data.labels import Label, LabelScheme
 from autoseg.evaluation.evaluate import summed_up
 from autoseg.evaluation.scores import CaseScores, Scores
 from autoseg.evaluation.settings import DEFAULT_SETTINGS
-from autoseg.selection.ranking import best, case_dice, mean_ranks, paired_difference
+from autoseg.selection.ranking import FEWEST_CASES, NOISE, best, case_dice, mean_ranks, paired_difference, within_noise
 
 SCHEME = LabelScheme(labels=(Label(name="background", value=0), Label(name="a", value=1), Label(name="b", value=2)))
 
@@ -68,3 +68,13 @@ def test_the_difference_is_that_of_paired_cases_and_noise_has_a_large_p():
     assert p == pytest.approx(wilcoxon(a - b).pvalue)
     assert paired_difference(first, first) == (0.0, 1.0)
     np.testing.assert_allclose(case_dice(first), a)
+
+
+def test_too_few_cases_tell_nothing_of_noise():
+    # The smallest p value of n cases that all differ in one direction.
+    lowest = {n: float(wilcoxon(np.arange(1.0, n + 1)).pvalue) for n in (FEWEST_CASES - 1, FEWEST_CASES)}
+    assert lowest[FEWEST_CASES - 1] > NOISE > lowest[FEWEST_CASES]
+    assert within_noise(lowest[FEWEST_CASES - 1], cases=FEWEST_CASES - 1) is None
+    assert within_noise(lowest[FEWEST_CASES], cases=FEWEST_CASES) is False
+    assert within_noise(0.5, cases=FEWEST_CASES) is True
+    assert within_noise(None, cases=20) is None

@@ -99,6 +99,9 @@ def test_the_command_shows_the_table_and_where_differences_are_noise(trained):
     assert set(judged) == {"a", "b"}
     done = CliRunner().invoke(main, words[:-1])
     assert "autoseg_predict -i IN -o OUT" in done.stdout
+    assert f"-w {trained.workspace.root}" in done.stdout
+    assert "too few cases" in done.stdout
+    assert "1 held-out cases are too few to tell a difference from noise" in done.stdout
 
 
 def test_a_selection_whose_models_changed_is_refused_with_the_remedy(trained):
