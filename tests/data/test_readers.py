@@ -246,6 +246,18 @@ def test_a_palette_mask_yields_its_indices(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_labels(tmp_path / "mask.png")[0], indices[None])
 
 
+def test_a_3d_tiff_is_written_with_a_note_of_its_spacing_where_reading_would_find_another(tmp_path: Path) -> None:
+    labels = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    for spacing in ((5.0, 0.5, 0.25), (2.0, 1.0, 1.0), (1.0, 1.0, 1.0)):
+        geometry = Geometry(labels.shape, spacing, np.diag([-spacing[2], -spacing[1], spacing[0], 1.0]))
+        write_labels(tmp_path / "cells.tif", labels, geometry)
+        found, grid = read_labels(tmp_path / "cells.tif")
+        assert grid.spacing_mm == spacing
+        assert np.array_equal(found, labels)
+    write_labels(tmp_path / "plain.tif", labels, Geometry(labels.shape, (1.0, 1.0, 1.0), np.eye(4)))
+    assert not (tmp_path / "plain.json").exists()
+
+
 def test_a_tiff_with_pages_is_a_3d_image_and_takes_its_spacing_from_the_note_beside_it(tmp_path: Path) -> None:
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(a_scan().astype(np.uint16)), str(tmp_path / "cells_0000.tif"))
     plain = read_image(tmp_path / "cells_0000.tif")

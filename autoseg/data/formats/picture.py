@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoseg.artefacts import written_whole
 from autoseg.data.formats import itk
 from autoseg.data.formats.complete import refuse_truncated
 from autoseg.data.formats.header import Header, unreadable
@@ -38,9 +39,13 @@ def read_image(path: Path) -> Image:
 
 
 def write_image(path: Path, voxels: NDArray[np.generic], geometry: Geometry) -> None:
-    """Write pixels (colour, page, y, x); several pages only as TIFF."""
+    """Write pixels (colour, page, y, x); several pages only as TIFF, with a note of their spacing unless it is 1 mm."""
     if geometry.shape[0] > 1 and not path.name.lower().endswith((".tif", ".tiff")):
         raise ImageError(f"{path}: a 3-D image cannot be stored in this format. Use .nii.gz, .nrrd, .mha or .tif.")
+    # The note comes first, so that no image lies there without it.
+    if geometry.shape[0] > 1 and geometry.spacing_mm != _noted_spacing(path):
+        with written_whole(path.with_name(f"{path.name[: -len(path.suffix)]}.json")) as file:
+            file.write(json.dumps({"spacing": list(geometry.spacing_mm)}).encode())
     image = itk.itk_image(voxels, is_flat=geometry.shape[0] == 1)
     itk.write_itk(path, image)
 
