@@ -1,7 +1,7 @@
 """A trained model ready to segment images: networks of all folds and configurations, loaded once."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from math import prod
@@ -9,41 +9,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from autoseg.data.image import Image
 from autoseg.data.in_memory import take_in
 from autoseg.data.labels import LabelScheme
-from autoseg.errors import PredictionError
+from autoseg.errors import PredictionError, number_of
 from autoseg.prediction.agreeing import shares
 from autoseg.prediction.arithmetic import choose_arithmetic, made_ready
 from autoseg.prediction.beside import NOTHING, Beside
 from autoseg.prediction.clock import Clock
 from autoseg.prediction.ensemble import Member, fitting_together, open_ensemble
 from autoseg.prediction.export import export
+from autoseg.prediction.inference import Inference
 from autoseg.prediction.keeping import Keeper
 from autoseg.prediction.maps import NO_MAPS, Maps, decoded
-from autoseg.prediction.memory import Job, Way, choose_way, passes_at_a_time
-from autoseg.prediction.passes import Apart, Sweep, voices
-from autoseg.prediction.previous_stage import (
-    before_resampling,
-    prepare_stages,
-    refined_classes,
-    relabelled_classes,
-    with_masks,
-)
-from autoseg.prediction.refining import Scores, interpolation_orders
+from autoseg.prediction.memory import Job, Way, choose_way
+from autoseg.prediction.passes import Apart
+from autoseg.prediction.previous_stage import before_resampling, prepare_stages
+from autoseg.prediction.refining import Scores
 from autoseg.prediction.settings import Settings
-from autoseg.prediction.sliding_window import finished_slabs
-from autoseg.prediction.sums import Box
-from autoseg.prediction.sweeping import exchanged_channels, views_of, windows_at_a_time
+from autoseg.prediction.sweeping import views_of
 from autoseg.prediction.threads import FEW_VALUES, one_thread
 from autoseg.prediction.thresholds import Thresholds
 from autoseg.prediction.uncertainty import Tally
 from autoseg.prediction.usable import refuse_unusable
-from autoseg.prediction.windows import enlarged
 from autoseg.preprocessing.case import Prepared
 from autoseg.progress import SILENT, Progress
 from autoseg.training.allocator import kept_memory
@@ -88,6 +78,7 @@ class Predictor:
         self.precision = choose_arithmetic(self.settings, self.device)
         fitting = fitting_together(members)
         self._members = tuple(made_ready(member, self.precision, self.device) for member in fitting)
+        self._inference = Inference(self.settings, self.device, self.precision)
 
     @classmethod
     def open(
@@ -146,8 +137,8 @@ class Predictor:
         """The image as each member's networks expect it. Raises PredictionError or ImageError where it cannot be used."""
         if len(image.voxels) != len(self.channels):
             raise PredictionError(
-                f"the image has {len(image.voxels)} channels; the model expects {len(self.channels)} in this order: "
-                f"{', '.join(self.channels)}."
+                f"the image has {number_of(len(image.voxels), 'channel')}; the model expects {len(self.channels)} in "
+                f"this order: {', '.join(self.channels)}."
             )
         refuse_unusable(image)
         prepared = [prepare_stages(image, member) for member in self._members]
@@ -177,7 +168,16 @@ class Predictor:
         way = self._way(jobs, prepared, reserve)
         clock = Clock(self.device)
         members = [
-            self._scores(member, case, job, way.device, clock, apart=apart, progress=progress, description=description)
+            self._inference.scores(
+                member,
+                case,
+                job,
+                result_device=way.device,
+                clock=clock,
+                apart=apart,
+                progress=progress,
+                description=description,
+            )
             for member, case, job in zip(self._members, prepared, jobs, strict=True)
         ]
         keeper, placement = None, prepared[0].placement
@@ -205,11 +205,13 @@ class Predictor:
         """What each member's networks say, on the member's own grid; they run when the slabs are taken."""
         jobs = self._jobs(prepared, None)
         way = self._way(jobs, prepared, 0)
-        each = zip(self._members, prepared, jobs, strict=True)
-        return [self._scores(member, case, job, way.device, Clock(self.device)) for member, case, job in each]
+        return [
+            self._inference.scores(member, case, job, result_device=way.device, clock=Clock(self.device))
+            for member, case, job in zip(self._members, prepared, jobs, strict=True)
+        ]
 
     def _jobs(self, prepared: Sequence[Prepared], apart: Apart | None) -> list[Job]:
-        return [self._job(member, case, apart) for member, case in zip(self._members, prepared, strict=True)]
+        return [self._inference.job(member, case, apart) for member, case in zip(self._members, prepared, strict=True)]
 
     def _way(self, jobs: Sequence[Job], prepared: Sequence[Prepared], reserve: int) -> Way:
         return choose_way(
@@ -220,88 +222,3 @@ class Predictor:
             memory_gb=self.settings.memory_gb,
             reserve=reserve,
         )
-
-    def _job(self, member: Member, case: Prepared, apart: Apart | None) -> Job:
-        job = Job(
-            configuration=member.configuration,
-            plan=member.plan,
-            networks=len(member.networks),
-            shape=case.placement.network_shape,
-            orders=interpolation_orders(member.configuration.resampling, case.placement),
-            patch_size=self._patch_size(member, case),
-            step=self.settings.step,
-            batch_size=windows_at_a_time(member.configuration, self.device),
-            voices=voices(apart, networks=len(member.networks), mirrorings=len(views_of(member, self.settings.mirroring))),
-        )
-        if self.device.type != "cpu":
-            return job
-        return replace(job, workers=passes_at_a_time(job, self.precision.name, threads=torch.get_num_threads()))
-
-    def _scores(
-        self,
-        member: Member,
-        case: Prepared,
-        job: Job,
-        result_device: torch.device,
-        clock: Clock,
-        *,
-        apart: Apart | None = None,
-        progress: Progress = SILENT,
-        description: str = "windows",
-    ) -> Scores:
-        seen = self._seen(member, case, clock, progress=progress, description=description)
-        sweep = Sweep(
-            patch_size=job.patch_size,
-            output_channels=self.labels.output_channels,
-            step=job.step,
-            mirrorings=views_of(member, self.settings.mirroring),
-            device=self.device,
-            result_device=result_device,
-            precision=self.precision,
-            batch_size=job.batch_size,
-            workers=job.workers,
-            exchanged=exchanged_channels(member),
-            apart=apart,
-        )
-
-        def slabs(box: Box) -> Iterator[Tensor]:
-            found = finished_slabs(member.networks, seen, sweep, box=box, progress=progress, description=description)
-            return self._finite(clock.timed(found))
-
-        return Scores(slabs, job.shape, job.orders, job.voices)
-
-    def _seen(self, member: Member, case: Prepared, clock: Clock, *, progress: Progress, description: str) -> Tensor:
-        """What goes into the networks (channel, z, y, x): the image, and what the previous stage found if there is one."""
-        if member.previous is None:
-            return torch.from_numpy(case.image)
-        assert case.previous is not None, "prepared for all stages"
-        first = f"{description}, {member.previous.configuration.name}"
-        job = self._job(member.previous, case.previous, None)
-        scores = self._scores(member.previous, case.previous, job, self.device, clock, progress=progress, description=first)
-        grids = {"source": case.previous.placement, "target": case.placement}
-        orders = member.previous.configuration.resampling
-        if member.previous.handed_on == "labels":
-            assert case.body is not None, "prepared for label maps"
-            classes = relabelled_classes(
-                scores,
-                **grids,
-                resampling=orders,
-                label_resampling=member.configuration.resampling,
-                labels=self.labels,
-                body=case.body,
-            )
-        else:
-            classes = refined_classes(scores, **grids, resampling=orders, labels=self.labels)
-        return with_masks(case.image, classes, labels=self.labels)
-
-    def _patch_size(self, member: Member, case: Prepared) -> tuple[int, ...]:
-        patch = member.configuration.patch_size
-        if not self.settings.single_window:
-            return patch
-        return enlarged(patch, case.placement.network_shape, member.configuration.network.strides)
-
-    def _finite(self, slabs: Iterator[Tensor]) -> Iterator[Tensor]:
-        for slab in slabs:
-            if not bool(torch.isfinite(slab.sum())):
-                raise PredictionError(f"the network's output is not finite in {self.precision.name}. Try --precision fp32.")
-            yield slab

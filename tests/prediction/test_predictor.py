@@ -126,7 +126,7 @@ def test_mirroring_can_be_left_out() -> None:
 
 def test_a_wrong_number_of_channels_is_refused_naming_those_expected() -> None:
     predictor = Predictor([member(small.plan(channels=("T1", "FLAIR")))], settings=EXACT)
-    with pytest.raises(PredictionError, match="the image has 1 channels; the model expects 2 in this order: T1, FLAIR"):
+    with pytest.raises(PredictionError, match="the image has 1 channel; the model expects 2 in this order: T1, FLAIR"):
         predictor.predict(image(small.scan(8, 8, 8)))
 
 
