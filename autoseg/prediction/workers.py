@@ -1,5 +1,6 @@
 """Cases on several devices or machines: each worker opens the models once, and what a lost one had is done again."""
 
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
@@ -28,6 +29,8 @@ MOST_LOSSES = 3
 """A case whose worker is lost so many times is reported as failed: it is likely to be the reason."""
 
 DASK = "dask://"
+PATIENCE_S = 10
+"""How long a scheduler may take to answer."""
 
 
 @dataclass(frozen=True)
@@ -156,10 +159,16 @@ class _Lane:
 
 def _connected(address: str) -> Any:
     """A client of the scheduler at `address`."""
-    scheduler = f"tcp://{address.removeprefix(DASK)}"
+    distributed, place = _distributed(), address.removeprefix(DASK)
+    scheduler = f"tcp://{place}"
+    host, _, port = place.rpartition(":")
+    if not (host and port.isdigit()):
+        raise PredictionError(f"--executor {address}: expected {DASK}HOST:PORT, such as {DASK}localhost:8786.")
     try:
-        return _distributed().Client(scheduler, timeout="10s", set_as_default=False)
-    except (OSError, ValueError) as error:
+        # A client that finds nobody cannot be taken down again without a traceback, so it is asked for afterwards.
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE_S).close()
+        return distributed.Client(scheduler, timeout=PATIENCE_S, set_as_default=False)
+    except (OSError, OverflowError, ValueError) as error:
         raise PredictionError(
             f"--executor {address}: no Dask scheduler answers at {scheduler} ({error}). Start one with: dask scheduler"
         ) from error

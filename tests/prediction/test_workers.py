@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -96,6 +98,25 @@ def test_devices_are_named_by_number_or_as_torch_does() -> None:
 def test_without_dask_or_its_scheduler_the_message_says_what_to_do(folder: Path) -> None:
     with pytest.raises(PredictionError, match=r"pip install|no Dask scheduler answers at tcp://localhost:1 "):
         run(folder, executor="dask://localhost:1")
+
+
+@pytest.mark.parametrize("address", ["dask://", "dask://localhost", "dask://localhost:here"])
+def test_an_address_without_a_port_is_refused(folder: Path, address: str) -> None:
+    pytest.importorskip("distributed", reason="Dask is an extra: pip install autoseg[cluster]")
+    with pytest.raises(PredictionError, match=rf"--executor {address}: expected dask://HOST:PORT"):
+        run(folder, executor=address)
+
+
+def test_a_scheduler_that_does_not_answer_leaves_no_traceback(folder: Path) -> None:
+    pytest.importorskip("distributed", reason="Dask is an extra: pip install autoseg[cluster]")
+    code = (
+        "from autoseg.prediction.workers import _connected\n"
+        "try:\n    _connected('dask://localhost:1')\n"
+        "except Exception as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert "no Dask scheduler answers" in done.stdout
+    assert done.stderr == ""
 
 
 @pytest.mark.slow
