@@ -19,6 +19,7 @@ def read_present(case: Case, *, channels: Sequence[str], may_lack: bool) -> tupl
     PredictionError naming what is found where channels are absent and the model does not allow for it (`may_lack`), and
     ImageError where a file cannot be read.
     """
+    _refuse_single_series(case, channels)
     present = [index for index, path in enumerate(case.images) if Path(path).exists()]
     files = [case.images[index] for index in present]
     if len(case.images) == 1 or (_may_hold_all(present, channels) and _holds_all(files[0], channels)):
@@ -38,6 +39,17 @@ def read_present(case: Case, *, channels: Sequence[str], may_lack: bool) -> tupl
     voxels = np.zeros((len(channels), *image.voxels.shape[1:]), dtype=image.voxels.dtype)
     voxels[present] = image.voxels
     return Image(voxels, image.geometry), absent
+
+
+def _refuse_single_series(case: Case, channels: Sequence[str]) -> None:
+    """Refuse a DICOM series alone where it is not all channels, with the way to name the others."""
+    place = Path(case.images[0])
+    if len(case.images) > 1 or not place.is_dir() or read_header(place).channels == len(channels):
+        return
+    raise PredictionError(
+        f"case {case.id}: a single DICOM series; the model expects {len(channels)} channels: {', '.join(channels)}. Assign "
+        f"a series to each, such as --channel {channels[0]}={place.name}."
+    )
 
 
 def _may_hold_all(present: Sequence[int], channels: Sequence[str]) -> bool:

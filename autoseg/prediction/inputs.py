@@ -8,6 +8,7 @@ from autoseg.data.dataset import Case
 from autoseg.data.layouts.nnunet import channel_files
 from autoseg.data.readers import PICTURE_ENDINGS, READERS, image_ending, image_stem, is_image
 from autoseg.errors import PredictionError
+from autoseg.prediction.report import REPORT_FILE
 
 SEQUENCES = (
     ("flair", "t2f", "t2-flair", "t2_flair"),
@@ -40,7 +41,7 @@ def find_cases(path: Path, *, channels: Sequence[str]) -> list[Case]:
     if not cases:
         raise PredictionError(
             f"input {path}: no images found. Expected an image file, a folder of images (CASE.nii.gz, CASE_0000.nii.gz), "
-            f"of patients' folders or of DICOM series. Known endings: {', '.join(READERS)}."
+            f"of patients' folders or of DICOM series. Known endings: {', '.join(READERS)}.{_on_deeper_series(root)}"
         )
     return _sorted_and_distinct(cases)
 
@@ -88,7 +89,24 @@ def _in_folder(folder: Path, channels: Sequence[str]) -> list[Case]:
     images = [file for file in sorted(folder.iterdir()) if file.is_file() and is_image(file)]
     if images:
         return _grouped(images, channels)
-    return [case for inner in sorted(folder.iterdir()) if _is_open_folder(inner) for case in _of_patient(inner, channels)]
+    return [case for inner in _patients(folder) for case in _of_patient(inner, channels)]
+
+
+def _patients(folder: Path) -> list[Path]:
+    """The folders in `folder`, without those of earlier predictions."""
+    return [inner for inner in sorted(folder.iterdir()) if _is_open_folder(inner) and not (inner / REPORT_FILE).is_file()]
+
+
+def _on_deeper_series(root: Path) -> str:
+    """What to do about DICOM series that lie one folder too deep; empty where there are none."""
+    if not root.is_dir():
+        return ""
+    inner = (series for patient in _patients(root) for series in sorted(patient.iterdir()))
+    found = next((series for series in inner if _is_open_folder(series) and is_series(series)), None)
+    if found is None:
+        return ""
+    place = found.relative_to(root)
+    return f" DICOM series lie deeper ({place}): assign them with --channel NAME={place.name}, one for each channel."
 
 
 def _of_patient(folder: Path, channels: Sequence[str]) -> list[Case]:

@@ -100,3 +100,13 @@ def test_a_model_trained_with_channels_dropped_predicts_a_patient_without_a_sequ
         assert case.absent == (found.channels[2],)
         predicted.append(read_image(tmp_path / f"out_{layout}" / "P1.nii.gz").voxels)
     np.testing.assert_array_equal(*predicted)
+
+
+@pytest.mark.real_data
+def test_one_dicom_series_for_several_channels_is_refused_with_the_way_to_name_the_others(
+    tmp_path: Path, shared_data: Path
+) -> None:
+    report = run(shared_data / "dicom" / "FLAIR", tmp_path / "out", model(tmp_path / "model"))
+    message = str(report.failed[0].error)
+    assert message.startswith("case FLAIR: a single DICOM series; the model expects 3 channels: flair, t1, t2.")
+    assert message.endswith("--channel flair=FLAIR.")

@@ -119,6 +119,17 @@ def test_a_folder_without_images_is_refused_saying_what_was_expected(tmp_path: P
         find_cases(tmp_path, channels=("MRI",))
 
 
+def test_series_that_lie_one_folder_deeper_are_named_with_what_to_do(tmp_path: Path) -> None:
+    touch(tmp_path, "p1/FLAIR/1.dcm", "p1/T1/1.dcm")
+    with pytest.raises(PredictionError, match=r"DICOM series lie deeper \(p1.FLAIR\): .*--channel NAME=FLAIR"):
+        find_cases(tmp_path, channels=("MRI",))
+
+
+def test_predictions_that_lie_among_the_patients_are_no_patient(tmp_path: Path) -> None:
+    touch(tmp_path, "p1/p1.nii.gz", "out/p1.nii.gz", "out/prediction.json")
+    assert found(tmp_path) == {"p1": ["p1/p1.nii.gz"]}
+
+
 def test_an_input_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(PredictionError, match="nowhere: not found"):
         find_cases(tmp_path / "nowhere", channels=("MRI",))
