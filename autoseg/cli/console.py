@@ -214,7 +214,8 @@ class _Lines:
                 _say(f"{description}: {done}/{total}{_left(done, total, since_first_s=now - first_s)}")
             if done == 1:
                 first_s = now
-        _say(f"{description}: {done}/{total} done in {time.monotonic() - start:.1f} s")
+        if total:
+            _say(f"{description}: {done}/{total} done in {time.monotonic() - start:.1f} s")
 
 
 def _left(done: int, total: int, *, since_first_s: float) -> str:

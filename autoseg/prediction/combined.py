@@ -119,6 +119,10 @@ def open_sources(folders: Sequence[Path | str], weights: Sequence[float] | None,
 def _opened(folder: Path, share: float) -> Source:
     if not folder.is_dir():
         raise PredictionError(f"{folder}: no such folder. Expected one that {REMAKE} has written.")
+    if (folder / ENSEMBLE_FILE).is_file() and not (folder / REPORT_FILE).is_file():
+        raise PredictionError(
+            f"{folder}: holds an ensemble. Name the folders that it was made of, with --weights where it had some."
+        )
     report = load(PredictionReport, folder / REPORT_FILE, remake=REMAKE)
     names = channel_names(report.labels)
     if report.classes != names:

@@ -143,7 +143,10 @@ class Predictor:
         refuse_unusable(image)
         prepared = [prepare_stages(image, member) for member in self._members]
         if any(before_resampling(case.placement) != before_resampling(prepared[0].placement) for case in prepared):
-            raise PredictionError("the models orient or crop images differently, so their grids cannot be averaged.")
+            raise PredictionError(
+                "the models orient or crop images differently, so their grids cannot be averaged. One of nnU-Net takes "
+                "images as stored, unless it is imported with --orientation CODE."
+            )
         return prepared
 
     def decide(

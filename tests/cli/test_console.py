@@ -236,3 +236,8 @@ def test_an_interrupt_of_a_command_that_has_begun_lets_it_clear_up(tmp_path):
 def test_a_program_that_imports_the_commands_keeps_its_own_interrupts(tmp_path):
     code = "import signal; before = signal.getsignal(2); import autoseg.cli.train; assert signal.getsignal(2) is before"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_nothing_to_do_is_no_line_of_progress(capsys):
+    assert list(bars(quiet=False).track([], description="predicting", total=0)) == []
+    assert capsys.readouterr().err == ""

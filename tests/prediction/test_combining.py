@@ -298,6 +298,13 @@ def test_folders_that_cannot_be_members_are_refused(tmp_path: Path) -> None:
         combine([first, second], tmp_path / "out", weights=(1, 2, 3))
 
 
+def test_an_ensemble_is_no_member_of_another(tmp_path: Path) -> None:
+    first, second, *_ = members(tmp_path)
+    combine([first, second], tmp_path / "out", beside=Beside(probabilities=True))
+    with pytest.raises(PredictionError, match=r"out: holds an ensemble\. Name the folders that it was made of"):
+        combine([first, tmp_path / "out"], tmp_path / "again")
+
+
 def test_probabilities_of_another_program_are_refused_with_what_was_found(tmp_path: Path) -> None:
     first, second, _ = members(tmp_path, cases=1)
     file = second / "case0_probabilities.nii.gz"
