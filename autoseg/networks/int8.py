@@ -16,7 +16,7 @@ SMALLEST_SPAN = 1e-30
 """Features that differ by less are all the same."""
 AT_A_TIME = 2**18
 """So many features are turned into codes at a time: they stay in a cache."""
-WORTH_IT = 100
+WORTH_IT = 250
 """Where each feature takes part in fewer products, turning it into a code costs more than is saved."""
 FEWEST_CHANNELS = 16
 """What a convolution of fewer channels sees is the image, whose values are not spread like those of features."""

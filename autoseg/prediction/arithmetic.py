@@ -48,7 +48,7 @@ def made_ready(member: Member, precision: Precision, device: torch.device) -> Me
     networks = member.networks if copied is None else tuple(copied(network) for network in member.networks)
     if precision.name == "int8" and any(one is other for one, other in zip(networks, member.networks, strict=True)):
         raise PredictionError(
-            f"--precision int8 knows plain and residual U-Nets; {member.configuration.name} of {member.plan.dataset} has a "
+            f"--precision int8 knows plain and residual U-Nets; {member.configuration.name} of {member.plan.dataset} is "
             f"{member.configuration.network.kind}. Use --precision auto."
         )
     previous = None if member.previous is None else made_ready(member.previous, precision, device)

@@ -19,7 +19,7 @@ def noise(*shape, seed=1):
 
 
 def made(kind, dimensions):
-    spec = small.spec(kind, dimensions).model_copy(update={"features": (16, 32)})
+    spec = small.spec(kind, dimensions).model_copy(update={"features": (32, 64)})
     network = build_network(spec, dimensions=dimensions, in_channels=2, out_channels=3, deep_supervision=False)
     for parameter in network.parameters():  # biases and norms are zero and one in a fresh network
         parameter.data += 0.1 * noise(*parameter.shape)
