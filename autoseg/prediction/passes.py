@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from autoseg.prediction.threads import one_thread
 from autoseg.training.device import Precision
 
 CPU = torch.device("cpu")
@@ -99,16 +100,13 @@ class Passes:
             yield from map(one, work)
             return
         under_way: deque[Future[Tensor]] = deque()
-        torch.set_num_threads(1)  # several would wait for cores that passes take, and keep them busy with waiting
-        try:
+        with one_thread(True):
             for each in work:
                 under_way.append(self._pool.submit(one, each))
                 if len(under_way) > self._sweep.workers:
                     yield under_way.popleft().result()
             while under_way:
                 yield under_way.popleft().result()
-        finally:
-            torch.set_num_threads(self._threads)
 
     def __enter__(self) -> "Passes":
         return self
