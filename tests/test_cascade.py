@@ -271,7 +271,8 @@ def test_a_first_stage_that_is_gone_or_trained_anew_is_an_error(copied):
 def test_both_folders_moved_together_still_predict(copied, tmp_path):
     copied.folder.models.rename(tmp_path / "moved")
     found = open_ensemble([tmp_path / "moved" / "3d_cascade_fullres"])
-    assert len(found.members[0].all_networks) == 1 + CASES
+    (member,) = found.members
+    assert (len(member.networks), len(member.previous.networks)) == (1, CASES)
 
 
 def test_a_first_stage_trained_on_all_cases_alone_is_refused(planned, tmp_path):

@@ -37,11 +37,6 @@ class Member:
     previous: "Member | None" = None
     handed_on: HandedOn = "logits"
 
-    @property
-    def all_networks(self) -> tuple[nn.Module, ...]:
-        """The networks of this stage and of those before it."""
-        return self.networks + (self.previous.all_networks if self.previous else ())
-
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
